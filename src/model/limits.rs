@@ -1,0 +1,95 @@
+//! Every hard limit, with its unit in the name. Checked at the edge, shown at `GET /v1/limits`.
+
+use super::Millis;
+
+/// Longest name of a topic or group, in bytes.
+pub const NAME_BYTES_MAX: usize = 127;
+/// Largest message body, in bytes.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
+/// Most messages in one batch request.
+pub const BATCH_MESSAGES_MAX: usize = 1_000;
+/// Largest batch request body, in bytes. Also the largest log entry an unsplittable request may make.
+pub const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Largest body of any other JSON request, in bytes.
+pub const JSON_BYTES_MAX: usize = 1 << 20;
+/// Most properties of one message.
+pub const PROPERTIES_MAX: usize = 128;
+/// Most bytes of all property names and values of one message together.
+pub const PROPERTIES_BYTES_MAX: usize = 16 << 10;
+/// Longest tag, in bytes.
+pub const TAG_BYTES_MAX: usize = 128;
+/// Most keys of one message.
+pub const KEYS_MAX: usize = 16;
+/// Longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 256;
+/// Longest ordering key, in bytes.
+pub const ORDERING_KEY_BYTES_MAX: usize = 256;
+/// Longest content type, content encoding, `traceparent` or `tracestate` that is kept, in bytes.
+pub const HEADER_BYTES_MAX: usize = 512;
+/// Longest delay of a scheduled message: 40 days.
+pub const DELAY_MS_MAX: Millis = 40 * 86_400_000;
+/// Longest time to live: 10 years.
+pub const TTL_MS_MAX: Millis = 3_650 * 86_400_000;
+/// Shortest lease.
+pub const LEASE_MS_MIN: Millis = 1_000;
+/// Longest lease: 12 hours.
+pub const LEASE_MS_MAX: Millis = 12 * 3_600_000;
+/// Most attempts of one round.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+/// Longest retry delay, also of `nack.delay_ms`: 12 hours.
+pub const RETRY_MS_MAX: Millis = 12 * 3_600_000;
+/// Shortest retry step.
+pub const RETRY_MS_MIN: Millis = 100;
+/// Most steps of a retry table.
+pub const RETRY_STEPS_MAX: usize = 64;
+/// Most topics of a node.
+pub const TOPICS_MAX: usize = 100_000;
+/// Most consumer groups of a node.
+pub const GROUPS_MAX: usize = 10_000;
+/// Most queues of a topic.
+pub const QUEUES_MAX: QueueCount = 256;
+/// Most subscriptions of a group.
+pub const SUBSCRIPTIONS_MAX: usize = 100;
+/// Longest filter expression, in bytes.
+pub const FILTER_BYTES_MAX: usize = 4_096;
+/// Most tags one filter may name.
+pub const FILTER_TAGS_MAX: usize = 64;
+/// Most leases a group may be allowed to hold at once.
+pub const IN_FLIGHT_MAX: u32 = 100_000;
+/// Most messages one receive may ask for.
+pub const RECEIVE_MESSAGES_MAX: u32 = 1_000;
+/// Most body bytes one receive may ask for.
+pub const RECEIVE_BYTES_MAX: u64 = 16 << 20;
+/// Longest wait of a receive.
+pub const WAIT_MS_MAX: Millis = 60_000;
+/// Most receipts of one settle request.
+pub const SETTLE_MAX: usize = 1_000;
+/// Longest reason of a nack or dead letter, in bytes.
+pub const REASON_BYTES_MAX: usize = 1_024;
+/// Longest client name (`Mq-Client`), in bytes.
+pub const CLIENT_BYTES_MAX: usize = 128;
+/// Most receives and WebSocket subscriptions that may wait at once.
+pub const WAITERS_MAX: usize = 20_000;
+/// Most open WebSockets.
+pub const SOCKETS_MAX: usize = 10_000;
+/// Most scheduled, retrying and dead-lettered messages of a node together.
+pub const UNREADY_MAX: usize = 10_000_000;
+/// Most dead letters of a group that its settings may allow.
+pub const DEAD_LETTERS_MAX: u64 = 10_000_000;
+/// How far past its oldest unsettled message a group looks into one queue, in offsets.
+pub const LOOK_AHEAD: u64 = 10_000;
+/// Most due items one tick decides.
+pub const TICK_ITEMS_MAX: usize = 1_000;
+/// Most queue entries read as candidates for one receive and batch.
+pub const CANDIDATES_MAX: usize = 512;
+/// Largest `max_age_ms`: 10 years.
+pub const MAX_AGE_MS_MAX: Millis = 3_650 * 86_400_000;
+/// Smallest `max_age_ms`: one second.
+pub const MAX_AGE_MS_MIN: Millis = 1_000;
+/// Most rows a list answers.
+pub const LIST_LIMIT_MAX: usize = 1_000;
+/// Rows a list answers when not told.
+pub const LIST_LIMIT_DEFAULT: usize = 100;
+
+/// How many queues a topic has.
+pub type QueueCount = u16;

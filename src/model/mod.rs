@@ -1,0 +1,23 @@
+//! The words every other folder speaks. Nothing here does I/O, waits, or knows a rule; it checks and formats.
+
+mod group;
+mod id;
+mod limits;
+mod message;
+mod name;
+mod receipt;
+mod text;
+mod time;
+mod topic;
+
+pub use group::{
+    DeadReason, Filter, FilterError, GroupSettings, RetryPolicy, SettingsError, Start, Subscription,
+};
+pub use id::{GroupId, MessageId, Place, Position, QueueNo, TopicId};
+pub use limits::*;
+pub use message::{Attributes, Message, MessageError};
+pub use name::{GroupName, NameError, TopicName};
+pub use receipt::Receipt;
+pub use text::ParseIdError;
+pub use time::{Millis, Timestamp, parse_duration};
+pub use topic::TopicSettings;

@@ -1,0 +1,42 @@
+//! Topic settings.
+
+use serde::{Deserialize, Serialize};
+
+use super::group::SettingsError;
+use super::limits::{MAX_AGE_MS_MAX, MAX_AGE_MS_MIN, QUEUES_MAX, QueueCount};
+use super::time::Millis;
+
+/// What a topic is set to. Also its JSON form in the API and in the log; unknown fields are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TopicSettings {
+    /// Ordered partitions, 1 to 256. May only grow.
+    pub queues: QueueCount,
+    /// How long a message is kept at least after it was accepted, acked or not.
+    pub max_age_ms: Millis,
+}
+
+impl Default for TopicSettings {
+    fn default() -> TopicSettings {
+        TopicSettings { queues: 4, max_age_ms: 259_200_000 }
+    }
+}
+
+impl TopicSettings {
+    /// Checks every field against its limits.
+    ///
+    /// # Errors
+    /// Names the first field that is out of range, and its range.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if self.queues == 0 || self.queues > QUEUES_MAX {
+            return Err(SettingsError::new("queues", format!("must be 1 to {QUEUES_MAX}")));
+        }
+        if !(MAX_AGE_MS_MIN..=MAX_AGE_MS_MAX).contains(&self.max_age_ms) {
+            return Err(SettingsError::new(
+                "max_age_ms",
+                format!("must be {MAX_AGE_MS_MIN} to {MAX_AGE_MS_MAX}"),
+            ));
+        }
+        Ok(())
+    }
+}
