@@ -1,1 +1,34 @@
-//! Being built.
+//! The rules, and nothing else: pure, synchronous, no clock, no I/O, no randomness.
+//!
+//! 1. The leader makes a [`Draft`] for the next log entry: a copy-on-write clone of the [`Machine`].
+//! 2. Each waiting request is *decided* against the draft (`draft.produce`, `draft.receive`, `draft.settle` …). Deciding
+//!    pushes [`Fact`]s, and every pushed fact is applied to the draft at once, so the next request of the same batch sees
+//!    exactly what this one did.
+//! 3. [`Draft::finish`] gives the [`Batch`]: the facts, stamped with log time and with the batch they build on.
+//! 4. Once the batch is committed, every node *applies* it ([`Machine::apply`]). Followers never decide.
+//!
+//! Each rule has its decide half and its apply half in one file, so that they cannot drift apart.
+
+mod apply;
+mod draft;
+mod entry;
+mod facts;
+mod refusal;
+mod requests;
+mod state;
+
+pub use apply::{Applied, Effects, Ended};
+pub use draft::{Candidates, Draft};
+pub use entry::QueueEntry;
+pub use facts::{
+    Batch, Delivered, Expiry, Fact, FailCause, Fresh, OWN_ENTRY, Produced, ProducedAs, ScheduleDue,
+};
+pub use refusal::Refusal;
+pub use requests::{
+    Accepted, Delay, Leased, NewMessage, ProduceRequest, PutDone, PutMode, ReceiveRequest, Received,
+    SeekCounts, SeekTo, SettleOp, SettleStatus, SettledAs,
+};
+pub use state::{
+    Dead, Deadline, DeadlineKind, Group, History, Item, ItemState, LastEnd, Lease, Machine, Progress,
+    QueueState, Scheduled, Topic,
+};

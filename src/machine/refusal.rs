@@ -1,0 +1,77 @@
+//! Refusals: deciding says no, nothing changes, and the caller is told why. Never a fault.
+
+use crate::model::{GroupName, QueueNo, TopicName};
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such topic, and it was not to be made.
+    #[error("there is no topic '{0}'; make it with PUT /v1/topics/{0}")]
+    TopicNotFound(TopicName),
+    /// No such group.
+    #[error("there is no group '{0}'; name a topic (?topic=) to make it, or PUT /v1/groups/{0}")]
+    GroupNotFound(GroupName),
+    /// The group does not subscribe to the topic.
+    #[error("group '{group}' is not subscribed to topic '{topic}'")]
+    NotSubscribed {
+        /// The group.
+        group: GroupName,
+        /// The topic.
+        topic: TopicName,
+    },
+    /// An explicit queue that the topic does not have.
+    #[error("queue {queue} does not exist: the topic has {queues} queues, counted from 0")]
+    QueueNotFound {
+        /// What was asked for.
+        queue: u64,
+        /// How many there are.
+        queues: QueueNo,
+    },
+    /// Both an explicit queue and an ordering key.
+    #[error("queue and ordering_key exclude each other: the ordering key chooses the queue")]
+    QueueAndOrderingKey,
+    /// `queues` would shrink.
+    #[error("queues can only grow: the topic has {0}")]
+    QueuesShrink(QueueNo),
+    /// `queues` would grow under an ordered group with backlog.
+    #[error("queues cannot grow while ordered group '{0}' has backlog")]
+    QueuesOrdered(GroupName),
+    /// `ordered` or `lane_batch` would change while something is leased or retrying.
+    #[error("ordered and lane_batch change only when nothing of the group is leased or retrying")]
+    GroupBusy,
+    /// Deleting something that holds messages needs `confirm`.
+    #[error("'{name}' still holds {what}; repeat with ?confirm={name}")]
+    ConfirmNeeded {
+        /// The topic's or group's name.
+        name: String,
+        /// What it holds.
+        what: String,
+    },
+    /// The thing exists already and was only to be made.
+    #[error("'{0}' exists already")]
+    Exists(String),
+    /// Too many topics.
+    #[error("there are {0} topics already, the most a node holds")]
+    TooManyTopics(usize),
+    /// Too many groups.
+    #[error("there are {0} groups already, the most a node holds")]
+    TooManyGroups(usize),
+    /// Too many scheduled, retrying and dead messages.
+    #[error("{0} messages are scheduled, retrying or dead already, the most a node holds")]
+    TooManyUnready(usize),
+    /// Delay out of range.
+    #[error("{field} must be at most 40 days from now")]
+    DelayTooLong {
+        /// `delay_ms` or `deliver_at`.
+        field: &'static str,
+    },
+    /// No such dead letter.
+    #[error("the group has no such dead letter")]
+    DeadLetterNotFound,
+    /// A dead letter of a deleted topic cannot go back.
+    #[error("the topic '{0}' of this dead letter is deleted or no longer subscribed")]
+    TopicGone(TopicName),
+    /// A subscription names a topic that does not exist.
+    #[error("subscriptions name topic '{0}', which does not exist")]
+    SubscribedTopicNotFound(TopicName),
+}
