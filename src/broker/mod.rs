@@ -1,1 +1,19 @@
-//! Being built.
+//! Use cases: what the API and the pages may ask for.
+//!
+//! A request goes to the [`proposer`] task, which gathers what waits, decides it against a draft of the machine, and puts
+//! one batch at a time through Raft. Consumers that wait stay with the proposer, so a message is leased to them in the
+//! very batch that accepts it.
+
+mod error;
+mod handle;
+mod read;
+mod subscription;
+mod views;
+
+pub use error::BrokerError;
+pub use handle::{Broker, ProduceAnswer, ProducedMessage, SettleAnswer, Waited};
+pub use read::{Browsed, DeliveredMessage, StoredMessage};
+pub use subscription::{CloseHow, CreditMode, Pushed, SubscribeRequest, Subscription};
+pub use views::{
+    DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page, QueueView, Readiness, TopicView,
+};

@@ -1,0 +1,94 @@
+//! A consumer that messages are pushed to (a WebSocket subscription).
+
+use std::sync::Arc;
+
+use crate::machine::Leased;
+use crate::model::{GroupId, GroupName, Millis, TopicName};
+
+use super::error::BrokerError;
+use super::read::DeliveredMessage;
+
+/// A wish to be pushed messages.
+#[derive(Clone, Debug)]
+pub struct SubscribeRequest {
+    /// The group.
+    pub group: GroupName,
+    /// Only this topic; for a group that does not exist, what it is made to subscribe to.
+    pub topic: Option<TopicName>,
+    /// Whether a missing topic is made along with a missing group.
+    pub auto_create: bool,
+    /// How credit works.
+    pub mode: CreditMode,
+    /// How long the leases last; none: as the group is set.
+    pub lease_ms: Option<Millis>,
+    /// The member's name.
+    pub client: Arc<str>,
+}
+
+/// How many messages may be pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreditMode {
+    /// At most this many unsettled messages at a time, wherever they are settled.
+    Prefetch(u32),
+    /// As many as the client gave credit for.
+    Credit,
+}
+
+/// Messages that were pushed; bodies are read with [`Subscription::load`].
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    /// The group, for the receipts.
+    pub group: GroupId,
+    /// Index of the entry that holds the leases.
+    pub index: u64,
+    /// What was leased.
+    pub leased: Vec<Leased>,
+}
+
+/// How a subscription ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseHow {
+    /// In order (unsubscribe, close 1000/1001, drain): its leases are given back.
+    GiveBack,
+    /// The connection broke: its leases have run out.
+    Broken,
+}
+
+/// A running subscription. Dropping it without [`Subscription::close`] counts as broken.
+#[derive(Debug)]
+pub struct Subscription {
+    pub(super) session: u64,
+    pub(super) pushed: tokio::sync::mpsc::UnboundedReceiver<Pushed>,
+    pub(super) broker: super::Broker,
+    pub(super) closed: bool,
+}
+
+impl Subscription {
+    /// The next messages. Cancel-safe. None when the broker stops.
+    pub async fn next(&mut self) -> Option<Pushed> {
+        self.pushed.recv().await
+    }
+
+    /// Reads bodies and attributes.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub fn load(&self, pushed: &Pushed) -> Result<Vec<DeliveredMessage>, BrokerError> {
+        self.broker.load(pushed.group, pushed.index, &pushed.leased)
+    }
+}
+
+#[expect(
+    clippy::unused_self,
+    unused_variables,
+    clippy::needless_pass_by_ref_mut,
+    reason = "signatures first"
+)]
+impl Subscription {
+    /// Adds credit (credit mode); at most 10,000 may be outstanding, more is cut. `bytes` bounds the next pushes as well.
+    pub fn credit(&self, messages: u32, bytes: Option<u64>) {}
+    /// Stops or goes on pushing.
+    pub fn pause(&self, paused: bool) {}
+    /// Ends it; nothing is pushed any more.
+    pub fn close(&mut self, how: CloseHow) {}
+}

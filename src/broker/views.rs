@@ -1,0 +1,159 @@
+//! Plain pictures of topics, groups and the node, for the API, the pages and the metrics alike.
+
+use serde::Serialize;
+
+use crate::model::{
+    DeadReason, GroupName, GroupSettings, MessageId, Millis, QueueNo, Timestamp, TopicName, TopicSettings,
+};
+
+/// One page of a list, and where the next begins.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// What to pass as `cursor` for the next page; none at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// A topic.
+#[derive(Clone, Debug)]
+pub struct TopicView {
+    /// Its name.
+    pub name: TopicName,
+    /// Its settings.
+    pub settings: TopicSettings,
+    /// Its queues, in order.
+    pub queues: Vec<QueueView>,
+    /// Messages waiting for their time.
+    pub scheduled: u64,
+    /// The groups that subscribe to it.
+    pub groups: Vec<GroupName>,
+    /// When it was made.
+    pub made_at: Timestamp,
+}
+
+/// One queue of a topic.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct QueueView {
+    /// Its number.
+    pub queue: QueueNo,
+    /// The lowest offset that may still be read.
+    pub first_kept: u64,
+    /// The offset the next message gets.
+    pub next_offset: u64,
+}
+
+/// A group.
+#[derive(Clone, Debug)]
+pub struct GroupView {
+    /// Its name.
+    pub name: GroupName,
+    /// Its settings, with the retry policy in force filled in.
+    pub settings: GroupSettings,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Its dead letters.
+    pub dead_letters: u64,
+    /// Its leases.
+    pub in_flight: u64,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// One per subscribed topic.
+    pub topics: Vec<GroupTopicView>,
+}
+
+/// A group in one topic.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupTopicView {
+    /// The topic.
+    pub topic: TopicName,
+    /// Matching messages that are ready, leased or retrying.
+    pub lag: u64,
+    /// Whether `lag` still counts messages that may turn out not to match the filter.
+    pub counting: bool,
+    /// Age since ready of the oldest of them; 0 when there is none.
+    pub lag_ms: Millis,
+    /// Those that could be leased now or are not looked at yet.
+    pub ready: u64,
+    /// Those that are leased.
+    pub in_flight: u64,
+    /// Those that wait for a retry.
+    pub retrying: u64,
+    /// Per queue: the lowest unsettled offset.
+    pub cursors: Vec<u64>,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug)]
+pub struct DeadLetterView {
+    /// The message.
+    pub id: MessageId,
+    /// The topic it was in.
+    pub topic: TopicName,
+    /// The queue.
+    pub queue: QueueNo,
+    /// The offset.
+    pub offset: u64,
+    /// Why it is here.
+    pub reason: DeadReason,
+    /// Since when.
+    pub dead_at: Timestamp,
+    /// The round in which it died.
+    pub round: u32,
+    /// Failed deliveries in that round.
+    pub attempts: u32,
+    /// Its failed deliveries, oldest first; the first and the last 15.
+    pub failures: Vec<FailureView>,
+    /// Failed deliveries over all rounds.
+    pub failures_total: u32,
+}
+
+/// One failed delivery.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureView {
+    /// When.
+    #[serde(serialize_with = "as_text")]
+    pub at: Timestamp,
+    /// `lease_expired`, `connection_lost`, `nack` or `rejected`.
+    pub cause: &'static str,
+    /// The consumer's words.
+    pub reason: Option<String>,
+}
+
+fn as_text<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
+/// The node as `/readyz?verbose`, `/v1/version` and the status page show it.
+#[derive(Clone, Debug)]
+pub struct NodeView {
+    /// Raft node id.
+    pub node_id: u64,
+    /// Cluster id, as text.
+    pub cluster_id: String,
+    /// Raft term.
+    pub term: u64,
+    /// Whether this node leads.
+    pub leader: bool,
+    /// Last log index that took part in the state.
+    pub applied: u64,
+    /// Last log index on this disk.
+    pub last: u64,
+    /// Log time now.
+    pub log_time: Timestamp,
+    /// Bytes of all segments.
+    pub log_bytes: u64,
+    /// Up to which log index the queue index is made.
+    pub indexed: u64,
+    /// Since when the process runs.
+    pub started_at: Timestamp,
+}
+
+/// Whether the node can do its work.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// The answer.
+    pub ready: bool,
+    /// Each check: name, passed, what it found.
+    pub checks: Vec<(&'static str, bool, String)>,
+}
