@@ -1,0 +1,38 @@
+# One gate, one fixer. `make help` lists the targets; CONTRIBUTING.md says when to use which.
+
+CARGO ?= cargo
+SERVE_ARGS ?=
+
+.PHONY: help run test check fix bench setup
+
+help: ## what each target does
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+
+run: ## build and start a broker (SERVE_ARGS="--listen 127.0.0.1:9090 --data /tmp/w" to change the defaults)
+	$(CARGO) run --locked --release -- serve $(SERVE_ARGS)
+
+# Whimbrel's own code is lightly optimised for the tests: the exhaustive and the random ones do a lot of work, and
+# debug assertions and overflow checks stay on. The crates it depends on already are (Cargo.toml, profile.dev).
+test: export CARGO_PROFILE_DEV_OPT_LEVEL = 1
+test: setup check ## everything that has to pass before a merge
+	$(CARGO) test --locked
+	$(CARGO) test --locked --features seeded-bugs
+
+check: setup ## format, lints and documentation; never edits a file
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features seeded-bugs -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
+
+fix: setup ## what can be repaired without thinking
+	$(CARGO) clippy --locked --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) fmt
+
+bench: ## speed, as ratios to the ceilings measured in the same run (docs/PERFORMANCE.md); wants an idle machine
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --bench ceilings
+
+# A minimal toolchain comes without the formatter and the linter; with both in place this does nothing.
+setup:
+	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
