@@ -1,0 +1,75 @@
+//! Style sheet and mark, built into the binary. Their addresses carry a hash of their content, so that a browser may
+//! keep them for a year and still sees a new version at once.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::routing::get;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Where the pages find what they need besides themselves.
+pub(super) struct Assets {
+    /// Path of the style sheet.
+    pub(super) style: String,
+    /// Path of the mark, also the icon of the browser's tab.
+    pub(super) mark: String,
+}
+
+const STYLE: &str = include_str!("../../static/style.css");
+const MARK: &str = include_str!("../../static/mark.svg");
+
+pub(super) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
+    style: format!("/static/style-{:016x}.css", xxh3_64(STYLE.as_bytes())),
+    mark: format!("/static/mark-{:016x}.svg", xxh3_64(MARK.as_bytes())),
+});
+
+/// The routes of the static files, to merge into the node's router. Any other path below `/static` stays unknown.
+pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route(&ASSETS.style, get(|| async { file("text/css; charset=utf-8", STYLE) }))
+        .route(&ASSETS.mark, get(|| async { file("image/svg+xml", MARK) }))
+}
+
+type File = ([(axum::http::HeaderName, &'static str); 3], &'static str);
+
+fn file(content_type: &'static str, content: &'static str) -> File {
+    let headers = [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn static_files_are_served_under_their_hash_and_nowhere_else() {
+        let app: Router = router();
+        for (path, content) in [(&ASSETS.style, STYLE), (&ASSETS.mark, MARK)] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let answer = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK, "{path}");
+            assert!(answer.headers()[CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+            assert_eq!(answer.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, content.as_bytes());
+        }
+        let stale = Request::get("/static/style-0000000000000000.css").body(Body::empty()).unwrap();
+        assert_eq!(app.oneshot(stale).await.unwrap().status(), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn the_style_sheet_loads_nothing_the_policy_would_refuse() {
+        for word in ["@import", "url(", "http:", "https:"] {
+            assert!(!STYLE.contains(word), "{word}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Numbers as people read them. A number that is not known is "–", never 0.
+
+/// What stands where a number is not known.
+const UNKNOWN: &str = "–";
+
+/// A count with thin groups of three: `1 234 567` (ISO 80000-1 separates with a space, not a comma or point).
+pub(super) fn count(number: Option<u64>) -> String {
+    let Some(number) = number else { return UNKNOWN.to_owned() };
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 2);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push('\u{202f}'); // narrow no-break space
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A length of time by its two largest units: `3 d 4 h`, `12 min 5 s`, `250 ms`.
+pub(super) fn duration(millis: Option<u64>) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let Some(millis) = millis else { return UNKNOWN.to_owned() };
+    let Some(at) = UNITS.iter().position(|(unit_ms, _)| millis >= *unit_ms) else {
+        return format!("{millis} ms");
+    };
+    let mut rest = millis;
+    let mut parts = Vec::new();
+    for (unit_ms, name) in UNITS.iter().skip(at).take(2) {
+        let whole = rest / unit_ms;
+        rest %= unit_ms;
+        if whole > 0 {
+            parts.push(format!("{whole} {name}"));
+        }
+    }
+    parts.join(" ")
+}
+
+/// Bytes in binary units with one decimal, cut and not rounded up: `1.5 GiB`, `512 B`.
+pub(super) fn bytes(bytes: Option<u64>) -> String {
+    const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let Some(bytes) = bytes else { return UNKNOWN.to_owned() };
+    UNITS.iter().find(|(shift, _)| bytes >> shift > 0).map_or_else(
+        || format!("{bytes} B"),
+        |(shift, name)| {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        },
+    )
+}
+
+/// The same, as filters that the templates can name.
+pub(super) mod filters {
+    type Filtered = Result<String, askama::Error>;
+
+    pub(in crate::dashboard) fn count(number: &Option<u64>, _: &dyn askama::Values) -> Filtered {
+        Ok(super::count(*number))
+    }
+
+    pub(in crate::dashboard) fn duration(millis: &Option<u64>, _: &dyn askama::Values) -> Filtered {
+        Ok(super::duration(*millis))
+    }
+
+    pub(in crate::dashboard) fn bytes(bytes: &Option<u64>, _: &dyn askama::Values) -> Filtered {
+        Ok(super::bytes(*bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_is_never_zero() {
+        for text in [count(None), duration(None), bytes(None)] {
+            assert_eq!(text, "–");
+        }
+        assert_eq!(count(Some(0)), "0");
+        assert_eq!(duration(Some(0)), "0 ms");
+        assert_eq!(bytes(Some(0)), "0 B");
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(count(Some(999)), "999");
+        assert_eq!(count(Some(1_000)), "1\u{202f}000");
+        assert_eq!(count(Some(12_345_678)), "12\u{202f}345\u{202f}678");
+        assert_eq!(duration(Some(999)), "999 ms");
+        assert_eq!(duration(Some(61_500)), "1 min 1 s");
+        assert_eq!(duration(Some(3_600_000)), "1 h");
+        assert_eq!(duration(Some(86_400_000 * 3 + 3_600_000 * 4 + 60_000)), "3 d 4 h");
+        assert_eq!(bytes(Some(1_023)), "1023 B");
+        assert_eq!(bytes(Some(1_536)), "1.5 KiB");
+        assert_eq!(bytes(Some(u64::MAX)), "16777215.9 TiB");
+    }
+}
