@@ -191,8 +191,8 @@ pub enum Fact {
         /// The messages' places.
         places: Vec<Place>,
     },
-    /// Messages outlived their TTL and are never leased to this group again. Places that the group has not looked at yet
-    /// are allowed (turn 0).
+    /// Messages outlived their TTL and are never leased to this group again. Places that the group has not looked at
+    /// yet are allowed (turn 0).
     Expired {
         /// The group.
         group: GroupId,

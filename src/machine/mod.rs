@@ -1,9 +1,9 @@
 //! The rules, and nothing else: pure, synchronous, no clock, no I/O, no randomness.
 //!
 //! 1. The leader makes a [`Draft`] for the next log entry: a copy-on-write clone of the [`Machine`].
-//! 2. Each waiting request is *decided* against the draft (`draft.produce`, `draft.receive`, `draft.settle` …). Deciding
-//!    pushes [`Fact`]s, and every pushed fact is applied to the draft at once, so the next request of the same batch sees
-//!    exactly what this one did.
+//! 2. Each waiting request is *decided* against the draft (`draft.produce`, `draft.receive`, `draft.settle` …).
+//!    Deciding pushes [`Fact`]s, and every pushed fact is applied to the draft at once, so the next request of the same
+//!    batch sees exactly what this one did.
 //! 3. [`Draft::finish`] gives the [`Batch`]: the facts, stamped with log time and with the batch they build on.
 //! 4. Once the batch is committed, every node *applies* it ([`Machine::apply`]). Followers never decide.
 //!

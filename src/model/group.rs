@@ -300,7 +300,7 @@ impl Default for Multiplier {
 
 impl Serialize for Multiplier {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.thousandths % 1_000 == 0 {
+        if self.thousandths.is_multiple_of(1_000) {
             serializer.serialize_u32(self.thousandths / 1_000)
         } else {
             serializer.serialize_f64(f64::from(self.thousandths) / 1_000.0)

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 /// Why a name was refused; the text says what a name looks like.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{}' is not a name: 1 to 127 characters, letters, digits, '.', '_' and '-', starting with a letter or digit", .0.escape_debug())]
+#[error(
+    "'{}' is not a name: 1 to 127 characters, letters, digits, '.', '_' and '-', starting with a letter or digit",
+    .0.escape_debug()
+)]
 pub struct NameError(String);
 
 /// The grammar of every name: `^[A-Za-z0-9][A-Za-z0-9._-]{0,126}$`.

@@ -78,7 +78,7 @@ pub(super) fn read_checked(text: &str, expected_bytes: usize) -> Result<Vec<u8>,
         held_bits += 5;
         if held_bits >= 8 {
             held_bits -= 8;
-            bytes.push((held >> held_bits) as u8);
+            bytes.push(((held >> held_bits) & 0xff) as u8);
             held &= (1 << held_bits) - 1;
         }
     }
