@@ -24,8 +24,8 @@ pub(super) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     mark: format!("/static/mark-{:016x}.svg", xxh3_64(MARK.as_bytes())),
 });
 
-/// The routes of the static files, to merge into the node's router. Any other path below `/static` stays unknown.
-pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+/// The routes of the static files. Any other path below `/static` stays unknown.
+pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route(&ASSETS.style, get(|| async { file("text/css; charset=utf-8", STYLE) }))
         .route(&ASSETS.mark, get(|| async { file("image/svg+xml", MARK) }))

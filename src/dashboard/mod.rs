@@ -1,13 +1,31 @@
-//! Pages for people. Each page is a plain struct of numbers that its caller fills from the broker's views, and a
-//! template that shows them; nothing here asks, waits or decides.
+//! Pages for people. A page is a plain struct of numbers, filled from the broker's views, and a template that shows it;
+//! nothing here decides anything.
 //!
 //! What it does not do (yet): only the status page at `/` exists; it is a snapshot, made anew on each load.
 
 mod assets;
 mod format;
+mod gather;
 mod page;
 mod status;
 
-pub use assets::router;
-pub use page::{RenderError, respond};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::broker::Broker;
+
+pub use gather::About;
+pub use page::RenderError;
 pub use status::{GroupRow, NodeFacts, ROWS_MAX, StatusPage, TopicRow};
+
+/// The pages and their static files, to merge into the node's router.
+pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) -> Router<S> {
+    let about = Arc::new(about);
+    let status = move || {
+        let answer = page::respond(StatusPage::gather(&broker, &about).render());
+        async move { answer }
+    };
+    Router::new().route("/", get(status)).merge(assets::router())
+}

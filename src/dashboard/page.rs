@@ -23,7 +23,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base
 
 /// The answer that carries a page: HTML with a strict policy, never cached because its numbers age. A page that could
 /// not be rendered is a 500 that says so.
-pub fn respond(page: Result<String, RenderError>) -> Response {
+pub(super) fn respond(page: Result<String, RenderError>) -> Response {
     let headers: [(HeaderName, &str); 5] = [
         (CONTENT_TYPE, if page.is_ok() { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" }),
         (CACHE_CONTROL, "no-store"),

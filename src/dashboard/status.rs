@@ -7,7 +7,7 @@ use super::format::filters;
 use super::page::{self, RenderError};
 use crate::model::{GroupName, Millis, Timestamp, TopicName};
 
-/// Most rows of each table that a page shows. Whoever fills the page cuts there and says how many it left out.
+/// Most rows of each table that a page shows.
 pub const ROWS_MAX: usize = 200;
 
 /// Everything the status page shows. A number that its owner does not know at the moment is `None`, shown as "–".
@@ -15,18 +15,18 @@ pub const ROWS_MAX: usize = 200;
 pub struct StatusPage {
     /// The version of the running binary.
     pub version: &'static str,
-    /// When the numbers were taken.
-    pub as_of: Timestamp,
+    /// Log time when the numbers were taken.
+    pub as_of: Option<Timestamp>,
     /// The node that answers.
     pub node: NodeFacts,
     /// The topics, in the order to show them, at most [`ROWS_MAX`].
     pub topics: Vec<TopicRow>,
-    /// How many topics are not among `topics`.
-    pub topics_left_out: u64,
+    /// Whether there are topics that are not among `topics`.
+    pub more_topics: bool,
     /// The groups, in the order to show them, at most [`ROWS_MAX`].
     pub groups: Vec<GroupRow>,
-    /// How many groups are not among `groups`.
-    pub groups_left_out: u64,
+    /// Whether there are groups that are not among `groups`.
+    pub more_groups: bool,
 }
 
 /// One node, as its operator sees it.
@@ -74,6 +74,8 @@ pub struct GroupRow {
     pub paused: bool,
     /// Matching messages that are ready, leased or retrying.
     pub lag: Option<u64>,
+    /// Whether `lag` still counts messages that may turn out not to match the filter; then it is shown as a bound.
+    pub counting: bool,
     /// Age since ready of the oldest message of the lag.
     pub oldest_ms: Option<Millis>,
     /// Messages that could be leased now.
@@ -116,7 +118,7 @@ mod tests {
     fn empty() -> StatusPage {
         StatusPage {
             version: "1.2.3",
-            as_of: Timestamp(1_700_000_000_123),
+            as_of: Some(Timestamp(1_700_000_000_123)),
             node: NodeFacts {
                 address: "127.0.0.1:8080".to_owned(),
                 data_dir: "./data".to_owned(),
@@ -127,9 +129,9 @@ mod tests {
                 free_bytes: None,
             },
             topics: Vec::new(),
-            topics_left_out: 0,
+            more_topics: false,
             groups: Vec::new(),
-            groups_left_out: 0,
+            more_groups: false,
         }
     }
 
@@ -137,13 +139,14 @@ mod tests {
         let topic: TopicName = "orders".parse().unwrap();
         StatusPage {
             topics: vec![TopicRow { name: topic.clone(), queues: 4, kept: Some(12_345), scheduled: None }],
-            topics_left_out: 7,
+            more_topics: true,
             groups: vec![GroupRow {
                 name: "billing".parse().unwrap(),
                 topics: vec![topic],
                 ordered: true,
                 paused: true,
                 lag: Some(30),
+                counting: false,
                 oldest_ms: Some(2_000),
                 ready: None,
                 leased: Some(20),
@@ -170,12 +173,19 @@ mod tests {
         assert!(!html.contains("curl"));
         assert!(html.contains("<th scope=\"row\">orders</th><td class=\"n\">4</td>"));
         assert!(html.contains("12\u{202f}345</td><td class=\"n\">–</td>"));
-        assert!(html.contains("7 more"));
+        assert!(html.contains("GET /v1/topics") && !html.contains("GET /v1/groups"));
         for cell in ["30", "2 s", "–", "20", "10"] {
             assert!(html.contains(&format!("<td class=\"n\">{cell}</td>")), "{cell}");
         }
         assert!(html.contains("<td class=\"n alarm\">1</td>"));
         assert!(html.contains("ordered") && html.contains("paused"));
+    }
+
+    #[test]
+    fn a_lag_that_is_still_being_counted_is_a_bound() {
+        let mut page = busy();
+        page.groups[0].counting = true;
+        assert!(page.render().unwrap().contains("<td class=\"n\">≤ 30</td>"));
     }
 
     #[test]
