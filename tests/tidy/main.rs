@@ -12,6 +12,7 @@ mod files;
 mod leftovers;
 mod lexer;
 mod links;
+mod seeded;
 mod selftest;
 mod sizes;
 
@@ -84,4 +85,10 @@ fn documents_point_at_files_that_exist() {
     assert!(documents.len() > 5, "only {} documents found", documents.len());
     let exists = |path: &str| root().join(path).exists();
     assert_none(&links::dangling(&documents, &exists, &allowances()));
+}
+
+#[test]
+fn every_seeded_bug_has_its_test() {
+    let sources = Sources::read(root());
+    assert_none(&seeded::uncaught(&sources.texts, &allowances()));
 }

@@ -7,6 +7,7 @@ use crate::files::{Source, unreachable};
 use crate::leftovers::{markers, wide_lines};
 use crate::lexer::{code_only, without_tests};
 use crate::links::dangling;
+use crate::seeded::uncaught;
 use crate::sizes::{FUNCTION_LINES, functions, too_long};
 
 fn complaints(check: fn(&Source) -> Vec<String>, path: &str, text: &str) -> usize {
@@ -187,4 +188,14 @@ fn a_dangling_link_is_noticed() {
     assert_eq!(count("[a](docs/A.md)", ""), 1);
     assert_eq!(count("see `src/api/y.rs`", ""), 1);
     assert_eq!(count("see `src/api/y.rs`", "planned src/api/ the whole folder comes next"), 0);
+}
+
+#[test]
+fn a_seeded_bug_without_a_test_is_noticed() {
+    let text =
+        "fn seeded_bug_1_is_caught() {}\n// fn seeded_bug_2_is_caught() {}\nfn seeded_bug_10_is_caught() {}";
+    let sources = [Source::new("src/storage/log.rs", text)];
+    assert_eq!(uncaught(&sources, &Allowances::default()).len(), 8);
+    let planned = Allowances::parse("planned seeded_bug_ the rings come next").unwrap();
+    assert!(uncaught(&sources, &planned).is_empty());
 }
