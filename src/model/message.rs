@@ -52,12 +52,34 @@ pub struct MessageError {
     pub too_large: bool,
 }
 
+/// How a business key is looked up: a 64-bit hash, checked against the message itself when it matters.
+#[must_use]
+pub fn key_hash(key: &str) -> u64 {
+    xxh3_64(key.as_bytes())
+}
+
 impl Attributes {
     /// The lane of the message in ordered groups: a 64-bit hash of the ordering key, 0 for none. Two keys that share a
     /// hash share a lane, which costs parallelism and never order.
     #[must_use]
     pub fn lane(&self) -> u64 {
         self.ordering_key.as_deref().map_or(0, |key| xxh3_64(key.as_bytes()).max(1))
+    }
+
+    /// Bytes of all texts together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let one = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        let properties: usize = self.properties.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let keys: usize = self.keys.iter().map(|key| key.len()).sum();
+        one(&self.content_type)
+            + one(&self.content_encoding)
+            + one(&self.tag)
+            + one(&self.ordering_key)
+            + one(&self.traceparent)
+            + one(&self.tracestate)
+            + keys
+            + properties
     }
 }
 

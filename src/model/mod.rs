@@ -1,5 +1,6 @@
 //! The words every other folder speaks. Nothing here does I/O, waits, or knows a rule; it checks and formats.
 
+mod entry;
 mod group;
 mod id;
 mod limits;
@@ -9,13 +10,16 @@ mod receipt;
 mod text;
 mod time;
 mod topic;
+/// The fields that our own formats are made of.
+pub mod wire;
 
+pub use entry::QueueEntry;
 pub use group::{
     DeadReason, Filter, FilterError, GroupSettings, RetryPolicy, SettingsError, Start, Subscription,
 };
 pub use id::{GroupId, MessageId, Place, Position, QueueNo, TopicId};
 pub use limits::*;
-pub use message::{Attributes, Message, MessageError};
+pub use message::{Attributes, Message, MessageError, key_hash};
 pub use name::{GroupName, NameError, TopicName};
 pub use receipt::Receipt;
 pub use text::ParseIdError;
