@@ -1,1 +1,41 @@
-//! Being built.
+//! Disk: the commit log, the vote, images, and everything that keeps a promise across a power cut.
+//!
+//! Synchronous code on std threads. Nothing here knows Raft, topics or messages: it keeps numbered records of opaque
+//! parts. Formats, crash assumptions and recovery rules are written down in docs/STORAGE.md.
+
+mod engine;
+mod error;
+mod images;
+mod judge;
+mod log;
+mod node;
+mod poison;
+mod read;
+mod record;
+mod recover;
+mod scrub;
+pub mod seeded;
+mod segment;
+mod shared;
+mod space;
+mod tail;
+pub mod vfs;
+mod vote;
+mod walk;
+mod wire;
+mod writer;
+
+pub use error::StorageError;
+pub use images::{IMAGE_CHUNK_BYTES_MAX, Image, ImageChunks, ImageMeta, Images, NewestImage};
+pub use judge::TornTail;
+pub use log::{Log, LogOptions};
+pub use node::{DataDir, FORMAT_VERSION, NodeIdentity};
+pub use record::{Record, RecordId, RecordKind};
+pub use recover::Recovered;
+pub use segment::SegmentInfo;
+pub use shared::Done;
+pub use space::Space;
+pub use vote::Vote;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! The data directory: who this node is, which format its files have, and the lock that keeps a second process out.
+
+use std::{
+    any::Any,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::StorageError,
+    vfs::{OpenMode, Vfs, read_up_to, write_all},
+};
+
+/// The newest format version this program reads, and the one it writes.
+pub const FORMAT_VERSION: u32 = 1;
+const NODE_FILE_BYTES_MAX: usize = 64 << 10;
+
+/// What `node.json` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// This node's number in its cluster.
+    pub node_id: u64,
+    /// The cluster, chosen at random at first start.
+    pub cluster_id: String,
+    /// The format version of all files of the directory.
+    pub format_version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NodeFile {
+    node_id: u64,
+    cluster_id: String,
+    format_version: u32,
+    checksum: String,
+}
+
+/// An opened, locked data directory. The lock ends when the last clone is dropped.
+#[derive(Clone)]
+pub struct DataDir {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    vfs: Arc<dyn Vfs>,
+    path: PathBuf,
+    identity: NodeIdentity,
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for DataDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataDir").field("path", &self.inner.path).field("node", &self.inner.identity).finish()
+    }
+}
+
+impl DataDir {
+    /// Opens the directory, makes it when missing, and takes its lock.
+    ///
+    /// Errors: `Locked` when another process has it, `Format` when a newer program wrote it, `Damaged` or `LostLog`
+    /// when `node.json` is harmed or missing beside a log.
+    pub fn open(vfs: Arc<dyn Vfs>, path: impl Into<PathBuf>) -> Result<DataDir, StorageError> {
+        let path = path.into();
+        for folder in [path.clone(), path.join("log"), path.join("images")] {
+            vfs.create_dir(&folder).map_err(|error| StorageError::io("create", &folder, error))?;
+        }
+        let lock_path = path.join("lock");
+        let lock = vfs.lock(&lock_path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => StorageError::Locked { path: lock_path.clone() },
+            _ => StorageError::io("lock", &lock_path, error),
+        })?;
+        let identity = match read_identity(vfs.as_ref(), &path)? {
+            Some(identity) => identity,
+            None => {
+                let identity = create_identity(vfs.as_ref(), &path)?;
+                // The directory itself may be new.
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let parent = parent.unwrap_or(Path::new("."));
+                vfs.sync_dir(parent).map_err(|error| StorageError::io("sync", parent, error))?;
+                identity
+            }
+        };
+        Ok(DataDir { inner: Arc::new(Inner { vfs, path, identity, _lock: lock }) })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Who this node is.
+    pub fn identity(&self) -> &NodeIdentity {
+        &self.inner.identity
+    }
+
+    /// The files.
+    pub fn vfs(&self) -> &Arc<dyn Vfs> {
+        &self.inner.vfs
+    }
+
+    /// Where the segments are.
+    pub(super) fn log_path(&self) -> PathBuf {
+        self.inner.path.join("log")
+    }
+}
+
+fn read_identity(vfs: &dyn Vfs, root: &Path) -> Result<Option<NodeIdentity>, StorageError> {
+    let path = root.join("node.json");
+    let file = match vfs.open(&path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StorageError::io("open", path, error)),
+    };
+    let bytes = read_up_to(file.as_ref(), 0, NODE_FILE_BYTES_MAX)
+        .map_err(|error| StorageError::io("read", &path, error))?;
+    let Ok(found) = serde_json::from_slice::<NodeFile>(&bytes) else {
+        return Err(StorageError::damaged(path, 0, "not the JSON this program wrote"));
+    };
+    let identity = NodeIdentity {
+        node_id: found.node_id,
+        cluster_id: found.cluster_id,
+        format_version: found.format_version,
+    };
+    if found.checksum != checksum(&identity) {
+        return Err(StorageError::damaged(path, 0, "the checksum does not match"));
+    }
+    if identity.format_version > FORMAT_VERSION {
+        return Err(StorageError::Format { path, found: identity.format_version, known: FORMAT_VERSION });
+    }
+    Ok(Some(identity))
+}
+
+fn create_identity(vfs: &dyn Vfs, root: &Path) -> Result<NodeIdentity, StorageError> {
+    let path = root.join("node.json");
+    let has_log =
+        vfs.list(&root.join("log")).map_err(|error| StorageError::io("list", root.join("log"), error))?;
+    if !has_log.is_empty() {
+        let what = format!("there are log segments, but {} is missing", path.display());
+        return Err(StorageError::LostLog { what });
+    }
+    let cluster_id = uuid::Uuid::from_u128(rand::random::<u128>()).simple().to_string();
+    let identity = NodeIdentity { node_id: 1, cluster_id, format_version: FORMAT_VERSION };
+    let content = NodeFile {
+        node_id: identity.node_id,
+        cluster_id: identity.cluster_id.clone(),
+        format_version: identity.format_version,
+        checksum: checksum(&identity),
+    };
+    let mut bytes =
+        serde_json::to_vec_pretty(&content).map_err(|error| StorageError::Refused(error.to_string()))?;
+    bytes.push(b'\n');
+    replace_file(vfs, root, "node.json", &bytes)?;
+    Ok(identity)
+}
+
+/// CRC-32C over the fields, so that a flipped bit in a name or number is noticed.
+fn checksum(identity: &NodeIdentity) -> String {
+    let text = format!("{}\n{}\n{}", identity.node_id, identity.cluster_id, identity.format_version);
+    format!("{:08x}", crc32c::crc32c(text.as_bytes()))
+}
+
+/// Writes a small file so that it is there whole or not at all.
+fn replace_file(vfs: &dyn Vfs, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+    let (path, temporary) = (folder.join(name), folder.join(format!("{name}.tmp")));
+    let file = vfs
+        .open(&temporary, OpenMode::Replace)
+        .map_err(|error| StorageError::io("create", &temporary, error))?;
+    write_all(file.as_ref(), bytes, 0).map_err(|error| StorageError::io("write", &temporary, error))?;
+    file.sync_data().map_err(|error| StorageError::io("sync", &temporary, error))?;
+    vfs.rename(&temporary, &path).map_err(|error| StorageError::io("rename", &path, error))?;
+    vfs.sync_dir(folder).map_err(|error| StorageError::io("sync", folder, error))
+}

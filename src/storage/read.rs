@@ -1,0 +1,225 @@
+//! Reading entries: from the tail cache, else from the segment by way of its marks.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use super::{
+    error::StorageError,
+    record::{HEAD_BYTES, Head, PartMark, Record, RecordId},
+    segment::{HEADER_BYTES, Segment},
+    shared::Shared,
+    vfs::{VfsFile, read_up_to},
+    walk::{self, Window, after, damaged},
+    wire::{lock, narrow, wide},
+};
+
+const SLOTS: usize = 256;
+const LOADED_MAX: usize = 64;
+const WALK_BYTES: usize = 64 << 10;
+const NEIGHBOUR_BYTES: usize = 4 << 10;
+const READ_BYTES: usize = 1 << 20;
+
+/// Where an entry lies, with its checked head and table.
+#[derive(Debug)]
+struct Located {
+    segment: Arc<Segment>,
+    head: Head,
+    parts: Vec<PartMark>,
+}
+
+/// Places of entries that were read lately, so that the parts of one entry are found once.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    slots: Mutex<Vec<Option<Arc<Located>>>>,
+    /// Sealed segments whose marks are in memory.
+    loaded: Mutex<Vec<Arc<Segment>>>,
+}
+
+impl Places {
+    fn slot(index: u64) -> usize {
+        narrow(index) % SLOTS
+    }
+
+    fn get(&self, index: u64) -> Option<Arc<Located>> {
+        let slots = lock(&self.slots);
+        let found = slots.get(Places::slot(index))?.as_ref()?;
+        (found.head.id.index == index).then(|| Arc::clone(found))
+    }
+
+    fn put(&self, located: &Arc<Located>) {
+        let mut slots = lock(&self.slots);
+        slots.resize(SLOTS, None);
+        if let Some(slot) = slots.get_mut(Places::slot(located.head.id.index)) {
+            *slot = Some(Arc::clone(located));
+        }
+    }
+
+    /// Forgets everything, after a truncation or removal.
+    pub(super) fn clear(&self) {
+        lock(&self.slots).clear();
+    }
+
+    /// Notes that a segment's marks were loaded; the oldest ones over the bound are dropped again.
+    fn loaded(&self, segment: &Arc<Segment>) {
+        let mut loaded = lock(&self.loaded);
+        loaded.push(Arc::clone(segment));
+        if loaded.len() > LOADED_MAX {
+            loaded.remove(0).unload();
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn read_range(
+        &self,
+        from: u64,
+        to_exclusive: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Arc<Record>>, StorageError> {
+        if from >= to_exclusive {
+            return Ok(Vec::new());
+        }
+        let recent = self.tail(|tail| tail.range(from, to_exclusive, max_bytes));
+        if !recent.is_empty() {
+            return Ok(recent);
+        }
+        let to_exclusive = to_exclusive.min(self.disk_end());
+        self.or_absent(from, self.read_disk(from, to_exclusive, max_bytes)).map(Option::unwrap_or_default)
+    }
+
+    pub(super) fn part(&self, index: u64, number: usize) -> Result<Option<Bytes>, StorageError> {
+        if let Some(record) = self.tail(|tail| tail.get(index).map(Arc::clone)) {
+            return Ok(record.parts.get(number).cloned());
+        }
+        self.or_absent(index, self.part_on_disk(index, number)).map(Option::flatten)
+    }
+
+    /// Term and leader of an entry, if it is kept.
+    pub(super) fn id_at(&self, index: u64) -> Result<Option<RecordId>, StorageError> {
+        if let Some(id) = self.tail(|tail| tail.get(index).map(|record| record.id())) {
+            return Ok(Some(id));
+        }
+        Ok(self.locate(index)?.map(|located| located.head.id))
+    }
+
+    /// A failed read of an entry that was truncated or whose segment was removed meanwhile is no failure.
+    fn or_absent<T>(&self, index: u64, result: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(_) if self.core(|core| core.last.is_none_or(|last| index > last.index)) => Ok(None),
+            Err(_) if self.segment_of(index).is_none() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn segment_of(&self, index: u64) -> Option<Arc<Segment>> {
+        if index >= self.disk_end() {
+            return None;
+        }
+        self.segments(|segments| {
+            let after = segments.partition_point(|segment| segment.header.base <= index);
+            let found = segments.get(after.checked_sub(1)?)?;
+            found.info().last_index.is_some_and(|last| index <= last).then(|| Arc::clone(found))
+        })
+    }
+
+    /// The offset to start walking from to meet `index`.
+    fn mark_before(&self, segment: &Arc<Segment>, index: u64) -> Result<u64, StorageError> {
+        let (marks, loaded) = segment.marks(self.dir.vfs().as_ref())?;
+        if loaded {
+            self.places.loaded(segment);
+        }
+        let after = marks.partition_point(|mark| mark.index <= index);
+        let mark = after.checked_sub(1).and_then(|at| marks.get(at));
+        Ok(mark.map_or(HEADER_BYTES, |mark| mark.offset))
+    }
+
+    fn locate(&self, index: u64) -> Result<Option<Arc<Located>>, StorageError> {
+        if let Some(found) = self.places.get(index).filter(|_| index < self.disk_end()) {
+            return Ok(Some(found));
+        }
+        let Some(segment) = self.segment_of(index) else { return Ok(None) };
+        let file = segment.file(self.dir.vfs().as_ref())?;
+        let Some(head) = self.walk_to(&segment, file.as_ref(), index)? else { return Ok(None) };
+        let start = read_up_to(file.as_ref(), head.offset, head.table_end())
+            .map_err(|error| StorageError::io("read", &segment.path, error))?;
+        let parts = head
+            .table(&start, segment.header.salt)
+            .map_err(|flaw| damaged(&segment.path, head.offset, &flaw))?;
+        let located = Arc::new(Located { segment, head, parts });
+        self.places.put(&located);
+        Ok(Some(located))
+    }
+
+    fn walk_to(
+        &self,
+        segment: &Arc<Segment>,
+        file: &dyn VfsFile,
+        index: u64,
+    ) -> Result<Option<Head>, StorageError> {
+        // Readers mostly go on where they were: then the entry before is known and no walk is needed.
+        let neighbour = index.checked_sub(1).and_then(|before| self.places.get(before));
+        let neighbour = neighbour.filter(|found| found.segment.header.id == segment.header.id);
+        let (mut offset, chunk) = match neighbour {
+            Some(found) => (after(&found.head), NEIGHBOUR_BYTES),
+            None => (self.mark_before(segment, index)?, WALK_BYTES),
+        };
+        let end = segment.end();
+        let mut window = Window::new(file, &segment.path, chunk, end);
+        while offset + wide(HEAD_BYTES) <= end {
+            let head = walk::head_at(&mut window, segment.header.ground(), offset)?
+                .map_err(|flaw| damaged(&segment.path, offset, &flaw))?;
+            match head.id.index {
+                found if found == index => return Ok(Some(head)),
+                found if found > index => break,
+                _ => offset = after(&head),
+            }
+        }
+        let what = format!("entry {index} is not where the segment's marks say");
+        Err(StorageError::damaged(&segment.path, offset, what))
+    }
+
+    fn part_on_disk(&self, index: u64, number: usize) -> Result<Option<Bytes>, StorageError> {
+        let Some(located) = self.locate(index)? else { return Ok(None) };
+        let Some(mark) = located.parts.get(number) else { return Ok(None) };
+        let segment = &located.segment;
+        let file = segment.file(self.dir.vfs().as_ref())?;
+        let at = located.head.offset + wide(mark.at);
+        let bytes = read_up_to(file.as_ref(), at, mark.length)
+            .map_err(|error| StorageError::io("read", &segment.path, error))?;
+        if !mark.matches(&bytes, segment.header.salt) {
+            let what = format!("the checksum of part {number} of entry {index} does not match");
+            return Err(StorageError::damaged(&segment.path, at, what));
+        }
+        Ok(Some(bytes.into()))
+    }
+
+    fn read_disk(
+        &self,
+        from: u64,
+        to_exclusive: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Arc<Record>>, StorageError> {
+        let Some(segment) = self.segment_of(from) else { return Ok(Vec::new()) };
+        let file = segment.file(self.dir.vfs().as_ref())?;
+        let Some(first) = self.walk_to(&segment, file.as_ref(), from)? else { return Ok(Vec::new()) };
+        let (ground, end) = (segment.header.ground(), segment.end());
+        let mut window =
+            Window::new(file.as_ref(), &segment.path, max_bytes.clamp(HEAD_BYTES, READ_BYTES), end);
+        let (mut offset, mut bytes, mut found) = (first.offset, 0usize, Vec::new());
+        while offset < end {
+            let head = walk::head_at(&mut window, ground, offset)?
+                .map_err(|flaw| damaged(&segment.path, offset, &flaw))?;
+            bytes = bytes.saturating_add(head.length);
+            if head.id.index >= to_exclusive || (bytes > max_bytes && !found.is_empty()) {
+                break;
+            }
+            let record = walk::record_at(&mut window, ground, &head)?
+                .map_err(|flaw| damaged(&segment.path, offset, &flaw))?;
+            found.push(Arc::new(record));
+            offset = after(&head);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,12 @@
+//! Tests of the log as a whole.
+#![allow(clippy::cast_possible_truncation)] // Test data is made of small numbers.
+
+mod basics;
+mod behaviour;
+mod codec;
+mod crash;
+mod damage;
+mod images;
+mod random;
+mod rig;
+mod seeded_bugs;
