@@ -6,6 +6,7 @@
 mod engine;
 mod error;
 mod images;
+pub mod index;
 mod judge;
 mod log;
 mod node;
