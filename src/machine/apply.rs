@@ -3,6 +3,7 @@
 use crate::model::{GroupId, Position, Timestamp};
 
 use super::facts::{Batch, Fact};
+use super::progress::Where;
 use super::state::Machine;
 
 /// What applying one entry did.
@@ -53,7 +54,63 @@ impl Machine {
         self.applied = index;
     }
 
+    /// One fact, standing at `at`. Never refuses and never fails: a fact about something that is gone is passed over.
     pub(super) fn apply_fact(&mut self, fact: &Fact, at: Position, time: Timestamp, effects: &mut Effects) {
-        let _ = (fact, at, time, effects);
+        match fact {
+            Fact::LeaderStart { .. } => {}
+            Fact::TopicMade { id, name, settings } => self.make_topic(*id, name, settings, time),
+            Fact::TopicChanged { id, settings } => self.change_topic(*id, settings, effects),
+            Fact::TopicDeleted { id } => self.drop_topic(*id, effects),
+            Fact::GroupMade { id, name, settings, starts } => {
+                self.make_group(*id, name, settings, time);
+                self.start_subscriptions(*id, starts, effects);
+            }
+            Fact::GroupChanged { id, settings, starts } => {
+                self.change_group(*id, settings, effects);
+                self.start_subscriptions(*id, starts, effects);
+            }
+            Fact::GroupDeleted { id } => self.drop_group(*id, effects),
+            Fact::GroupPaused { id, paused } => self.apply_paused(*id, *paused, effects),
+            Fact::Produced(produced) => self.apply_produced(produced, at, effects),
+            Fact::ScheduleDue(due) => self.apply_schedule_due(due, effects),
+            Fact::Delivered(delivered) => self.apply_delivered(delivered, at, time, effects),
+            Fact::Acked { group, topic, queue, places } => {
+                self.apply_acked(Where { group: *group, topic: *topic, queue: *queue }, places, effects);
+            }
+            Fact::Extended { group, topic, queue, place, until } => {
+                let target = Where { group: *group, topic: *topic, queue: *queue };
+                if let Some(mut open) = self.open(target, effects) {
+                    open.prolong(*place, *until);
+                }
+            }
+            Fact::Failed { group, topic, queue, place, cause, due } => {
+                let target = Where { group: *group, topic: *topic, queue: *queue };
+                let due = if *due > time { Some(*due) } else { None };
+                if let Some(mut open) = self.open(target, effects) {
+                    open.fail(*place, cause, due, at);
+                }
+            }
+            Fact::Dead { group, topic, queue, place, reason, cause } => {
+                let target = Where { group: *group, topic: *topic, queue: *queue };
+                self.apply_dead((target, *place), (*reason, cause.as_ref()), (at, time), effects);
+            }
+            Fact::GivenBack { group, topic, queue, places } => {
+                let target = Where { group: *group, topic: *topic, queue: *queue };
+                self.apply_given_back(target, places, effects);
+            }
+            Fact::RetryDue { group, topic, queue, places } => {
+                let target = Where { group: *group, topic: *topic, queue: *queue };
+                self.apply_retry_due(target, places, effects);
+            }
+            Fact::Expired { group, topic, queue, places, beyond } => {
+                let target = Where { group: *group, topic: *topic, queue: *queue };
+                self.apply_expired(target, (places, beyond), (at, time), effects);
+            }
+            Fact::Sought { group, topic, targets } => self.apply_sought(*group, *topic, targets, effects),
+            Fact::Redriven { group, positions } => self.apply_redriven(*group, positions, at, effects),
+            Fact::DeadPurged { group } => self.apply_purged(*group),
+            Fact::Kept { topic, firsts } => self.apply_kept(*topic, firsts),
+            Fact::Swept { count } => self.apply_swept(*count, time),
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! The draft of the next batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Position, QueueNo, Timestamp, TopicId};
+use crate::model::{GroupId, Position, QueueEntry, QueueNo, Timestamp, TopicId};
 
-use super::entry::QueueEntry;
-use super::facts::{Batch, Fact, OWN_ENTRY};
+use super::apply::Effects;
+use super::facts::{Batch, Fact, OWN_ENTRY, ProducedAs};
 use super::state::Machine;
 
 /// What the broker read from the index and the log before deciding, so that deciding does no I/O. All of it is checked
@@ -20,8 +20,12 @@ pub struct Candidates {
     pub due: BTreeMap<Position, QueueEntry>,
 }
 
+/// Bytes from which on an entry is closed.
+const ENTRY_BYTES: usize = 1 << 20;
+/// Facts from which on an entry is closed; a fact's slot must fit 16 bits, and one request may add thousands.
+const ENTRY_FACTS: usize = 50_000;
+
 /// The next batch, while it is being decided.
-#[derive(Debug)]
 pub struct Draft {
     /// The state as it will be when the batch is applied.
     pub(super) machine: Machine,
@@ -32,12 +36,26 @@ pub struct Draft {
     /// Entries of messages made ready by this very batch.
     pub(super) fresh: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>,
     base: u64,
+    effects: Effects,
+    pub(super) nonces: Box<dyn FnMut() -> u64 + Send>,
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Draft")
+            .field("time", &self.time)
+            .field("base", &self.base)
+            .field("facts", &self.facts.len())
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Draft {
-    /// Starts a batch on top of `machine`, at log time `time` (raised to the machine's own if that is later).
+    /// Starts a batch on top of `machine`, at log time `time` (raised to the machine's own if that is later). Each lease
+    /// takes one number from `nonces`; they must not be guessable.
     #[must_use]
-    pub fn new(machine: &Machine, time: Timestamp) -> Draft {
+    pub fn new(machine: &Machine, time: Timestamp, nonces: Box<dyn FnMut() -> u64 + Send>) -> Draft {
         Draft {
             machine: machine.clone(),
             time: time.max(machine.now),
@@ -45,6 +63,8 @@ impl Draft {
             bytes: 0,
             fresh: BTreeMap::new(),
             base: machine.base,
+            effects: Effects::default(),
+            nonces,
         }
     }
 
@@ -72,21 +92,50 @@ impl Draft {
         self.facts.is_empty()
     }
 
-    /// The state with everything decided so far applied.
+    /// Whether the entry should be closed now and what waits go into the next one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bytes >= ENTRY_BYTES || self.facts.len() >= ENTRY_FACTS
+    }
+
+    /// The state with everything decided so far applied. Messages of this very entry stand in it at [`OWN_ENTRY`].
     #[must_use]
     pub fn machine(&self) -> &Machine {
         &self.machine
     }
 
+    /// The groups that got something to hand out since this was asked last: their waiting receives are worth deciding in
+    /// this very batch.
+    pub fn take_woken(&mut self) -> BTreeSet<GroupId> {
+        self.effects.ended.clear();
+        std::mem::take(&mut self.effects.woken)
+    }
+
+    /// Opens a leadership: the only fact of its batch. The draft must be empty.
+    pub fn start_leadership(&mut self, node: u64) {
+        if self.facts.is_empty() {
+            self.push(Fact::LeaderStart { node });
+        }
+    }
+
     /// Adds a fact and applies it to the draft. Answers the slot it got.
     pub(super) fn push(&mut self, fact: Fact) -> u16 {
         let slot = u16::try_from(self.facts.len()).unwrap_or(u16::MAX);
-        self.machine.apply_fact(
-            &fact,
-            Position { index: OWN_ENTRY, slot },
-            self.time,
-            &mut super::apply::Effects::default(),
-        );
+        let at = Position { index: OWN_ENTRY, slot };
+        self.machine.apply_fact(&fact, at, self.time, &mut self.effects);
+        match &fact {
+            Fact::Produced(produced) => {
+                if let ProducedAs::Ready { offset } = produced.state {
+                    let entry = produced.entry(at, offset, self.time);
+                    self.fresh.entry((produced.topic, produced.queue)).or_default().push(entry);
+                }
+            }
+            Fact::ScheduleDue(due) => {
+                self.fresh.entry((due.topic, due.queue)).or_default().push(due.entry.clone());
+            }
+            _ => {}
+        }
+        self.bytes += fact.about_bytes();
         self.facts.push(fact);
         slot
     }
@@ -97,6 +146,10 @@ impl Draft {
         if self.facts.is_empty() {
             return None;
         }
-        Some(Batch { base: self.base, time: self.time, facts: self.facts })
+        let mut batch = Batch { base: self.base, time: self.time, facts: self.facts };
+        if batch.starts_leadership() {
+            batch.base = 0;
+        }
+        Some(batch)
     }
 }

@@ -8,7 +8,7 @@ use crate::model::{
     TopicId, TopicName, TopicSettings,
 };
 
-use super::entry::QueueEntry;
+use crate::model::QueueEntry;
 
 /// The index by which a fact names a message of its own entry: the real index is known only once the entry is in the
 /// log, and [`super::Machine::apply`] puts it in.
@@ -126,7 +126,8 @@ pub enum Fact {
         /// Their places.
         places: Vec<Place>,
     },
-    /// A lease lasts longer (or shorter) now.
+    /// A lease lasts longer (or shorter) now. Or, for a message that is not leased: it should have become a dead letter,
+    /// there is no room for it, and so it goes on retrying until then.
     Extended {
         /// The group.
         group: GroupId,
@@ -136,10 +137,11 @@ pub enum Fact {
         queue: QueueNo,
         /// The message's place.
         place: Place,
-        /// When the lease runs out now.
+        /// When the lease runs out, or the retry is due, now.
         until: Timestamp,
     },
-    /// A delivery failed: nack, or the lease ran out. The message is retrying until `due`.
+    /// A delivery failed: nack, or the lease ran out. The message is retrying until `due`. A nack with the receipt of a
+    /// lease that ran out before is no second failure; it sets `due` anew and takes the first one's place in the history.
     Failed {
         /// The group.
         group: GroupId,
@@ -191,8 +193,7 @@ pub enum Fact {
         /// The messages' places.
         places: Vec<Place>,
     },
-    /// Messages outlived their TTL and are never leased to this group again. Places that the group has not looked at
-    /// yet are allowed (turn 0).
+    /// Messages outlived their TTL and are never leased to this group again.
     Expired {
         /// The group.
         group: GroupId,
@@ -200,8 +201,10 @@ pub enum Fact {
         topic: TopicId,
         /// The queue.
         queue: QueueNo,
-        /// The messages' places.
+        /// The places of those that the group had looked at; they do not become dead letters (that is [`Fact::Dead`]).
         places: Vec<Place>,
+        /// Those that it had not looked at yet.
+        beyond: Vec<Expiry>,
     },
     /// A group's reading place in a topic was moved by hand.
     Sought {
@@ -209,7 +212,7 @@ pub enum Fact {
         group: GroupId,
         /// The topic.
         topic: TopicId,
-        /// The next offset to read, for each queue.
+        /// The next offset to read, for each queue; `u64::MAX`: that queue is not touched.
         targets: Vec<u64>,
     },
     /// Dead letters went back to the end of their lanes, each in a new round.
@@ -231,11 +234,36 @@ pub enum Fact {
         /// For each queue that moves: its first kept offset.
         firsts: Vec<(QueueNo, u64)>,
     },
-    /// This many parts of deleted things were swept away (memory only; nothing visible changes).
+    /// This many parts of deleted things were swept away (memory only; nothing visible changes): first what stands
+    /// before anything live among what is due, then the trash, oldest part first, item by item.
     Swept {
         /// How many.
         count: u32,
     },
+}
+
+impl Fact {
+    /// About how many bytes it takes in the log; for closing an entry in time, not exact.
+    pub(super) fn about_bytes(&self) -> usize {
+        match self {
+            Fact::Produced(produced) => {
+                48 + produced.message.body.len() + produced.message.attributes.bytes()
+            }
+            Fact::Delivered(delivered) => {
+                64 + 56 * delivered.fresh.len() + 24 * delivered.again.len() + 40 * delivered.expired.len()
+            }
+            Fact::Acked { places, .. } | Fact::GivenBack { places, .. } | Fact::RetryDue { places, .. } => {
+                24 + 12 * places.len()
+            }
+            Fact::Expired { places, beyond, .. } => 24 + 12 * places.len() + 40 * beyond.len(),
+            Fact::Redriven { positions, .. } => 16 + 12 * positions.len(),
+            Fact::Sought { targets, .. } => 24 + 10 * targets.len(),
+            Fact::GroupMade { starts, .. } | Fact::GroupChanged { starts, .. } => {
+                512 + starts.iter().map(|(_, offsets)| 8 + 8 * offsets.len()).sum::<usize>()
+            }
+            _ => 64,
+        }
+    }
 }
 
 /// An accepted message.
@@ -336,6 +364,8 @@ pub struct Fresh {
     pub expires_at: Timestamp,
     /// Its lane.
     pub lane: u64,
+    /// Bytes of its body.
+    pub body_bytes: u32,
     /// The nonce of its lease; none: parked, because its lane is held.
     pub nonce: Option<u64>,
 }
@@ -349,6 +379,10 @@ pub struct Expiry {
     pub position: Position,
     /// Its lane.
     pub lane: u64,
+    /// When it had become ready.
+    pub ready_at: Timestamp,
+    /// Bytes of its body.
+    pub body_bytes: u32,
     /// Whether it becomes a dead letter.
     pub dead: bool,
 }

@@ -10,25 +10,49 @@
 //! Each rule has its decide half and its apply half in one file, so that they cannot drift apart.
 
 mod apply;
+mod codec;
+mod dead_letter;
+mod digest;
 mod draft;
-mod entry;
 mod facts;
+mod groups;
+mod image;
+mod invariants;
+mod lane;
+mod produce;
+mod progress;
+mod receive;
 mod refusal;
 mod requests;
+mod retention;
+mod retry;
+mod schedule;
+mod seeded;
+mod seek;
+mod settle;
 mod state;
+mod tick;
+mod topics;
+mod ttl;
+mod view;
 
+pub use crate::model::QueueEntry;
 pub use apply::{Applied, Effects, Ended};
+pub use codec::{BatchHeader, ProducedMeta, decode_message};
 pub use draft::{Candidates, Draft};
-pub use entry::QueueEntry;
 pub use facts::{
     Batch, Delivered, Expiry, Fact, FailCause, Fresh, OWN_ENTRY, Produced, ProducedAs, ScheduleDue,
 };
+pub use image::ImageDecoder;
 pub use refusal::Refusal;
 pub use requests::{
     Accepted, Delay, Leased, NewMessage, ProduceRequest, PutDone, PutMode, ReceiveRequest, Received,
     SeekCounts, SeekTo, SettleOp, SettleStatus, SettledAs,
 };
+#[cfg(feature = "seeded-bugs")]
+pub use seeded::{SeededBug, seed_bug};
 pub use state::{
     Dead, Deadline, DeadlineKind, Group, History, Item, ItemState, LastEnd, Lease, Machine, Progress,
     QueueState, Scheduled, Topic,
 };
+pub use view::{GroupStats, Want};

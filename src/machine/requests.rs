@@ -118,6 +118,8 @@ pub struct Leased {
     pub nonce: u64,
     /// When it became ready.
     pub ready_at: Timestamp,
+    /// Bytes of its body.
+    pub body_bytes: u32,
 }
 
 impl Leased {

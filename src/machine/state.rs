@@ -141,8 +141,10 @@ pub struct Item {
     pub lane: u64,
     /// When it became ready.
     pub ready_at: Timestamp,
-    /// When its TTL runs out; [`Timestamp::MAX`] for never.
+    /// When its TTL runs out; [`Timestamp::MAX`] for never, which a redriven message always has.
     pub expires_at: Timestamp,
+    /// Bytes of its body, so that a receive can keep to its byte limit.
+    pub body_bytes: u32,
     /// Its round, from 1.
     pub round: u32,
     /// Failed deliveries in this round.
@@ -228,6 +230,8 @@ pub struct Dead {
     pub lane: u64,
     /// When the message had become ready.
     pub ready_at: Timestamp,
+    /// Bytes of its body.
+    pub body_bytes: u32,
     /// The round in which it died.
     pub round: u32,
     /// Failed deliveries in that round.

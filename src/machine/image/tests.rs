@@ -1,0 +1,251 @@
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use super::super::state::*;
+use super::*;
+use crate::model::*;
+
+fn history(total: u32) -> Option<Arc<History>> {
+    let first = (0..total.min(15)).map(|at| Position { index: 10 + u64::from(at), slot: 1 }).collect();
+    let last = if total > 15 { vec![Position { index: 900, slot: 2 }] } else { Vec::new() };
+    Some(Arc::new(History { first, last, total }))
+}
+
+fn item(at: u64, state: ItemState, last: LastEnd) -> Item {
+    Item {
+        position: Position { index: 100 + at, slot: 3 },
+        offset: at,
+        lane: if at.is_multiple_of(2) { 0 } else { u64::MAX - at },
+        ready_at: Timestamp(1_700_000_000_000 + at),
+        expires_at: if at.is_multiple_of(3) { Timestamp::MAX } else { Timestamp(1_700_000_090_000) },
+        body_bytes: 77,
+        round: 2,
+        failures: 3,
+        history: history(u32::try_from(at).unwrap()),
+        state,
+        last,
+    }
+}
+
+fn progress(ordered: bool) -> Progress {
+    let lease =
+        Lease { nonce: u64::MAX - 5, until: Timestamp(1_700_000_060_000), session: 8, client: "c".into() };
+    let mut part = Progress {
+        next: 50,
+        leased: 1,
+        retrying: 1,
+        round: 2,
+        max_round: 4,
+        redrives: 1,
+        ..Progress::default()
+    };
+    let states = [
+        (Place::at(1), item(1, ItemState::Leased(lease), LastEnd::None)),
+        (Place::at(2), item(2, ItemState::Ready, LastEnd::Nacked { nonce: 4 })),
+        (Place::at(3), item(3, ItemState::Parked, LastEnd::None)),
+        (
+            Place { offset: 49, turn: 1 },
+            item(20, ItemState::Retrying { due: Timestamp(9) }, LastEnd::RanOut { nonce: 6 }),
+        ),
+    ];
+    for (place, item) in states {
+        if item.state == ItemState::Ready {
+            part.ready.insert(place);
+        }
+        if ordered {
+            part.lanes.insert((item.lane, place));
+        }
+        part.items.insert(place, item);
+    }
+    part.beyond.insert(60, 70);
+    part.beyond.insert(80, 81);
+    part
+}
+
+fn dead(at: u64) -> Dead {
+    Dead {
+        topic: TopicId(1),
+        topic_name: "orders".parse().unwrap(),
+        queue: 1,
+        offset: at,
+        lane: at,
+        ready_at: Timestamp(5),
+        body_bytes: 9,
+        round: 1,
+        failures: 16,
+        reason: DeadReason::MaxAttempts,
+        at: Timestamp(7),
+        history: if at == 0 { None } else { history(16) },
+    }
+}
+
+/// A machine with something in every field, and `scheduled` scheduled messages.
+fn machine(scheduled: u64) -> Machine {
+    let mut machine = Machine {
+        now: Timestamp(1_700_000_000_000),
+        applied: 500,
+        base: 498,
+        next_topic: 9,
+        next_group: 8,
+        ..Machine::default()
+    };
+    for (id, name) in [(1, "orders"), (4, "a.b")] {
+        let queues = [QueueState { next_offset: 90, first_kept: 7 }, QueueState::default()];
+        let topic = Topic {
+            name: name.parse().unwrap(),
+            settings: TopicSettings { queues: 2, max_age_ms: 1_000 * u64::from(id) },
+            made_at: Timestamp(3),
+            queues: queues.into_iter().collect(),
+            next_queue: 1,
+            scheduled,
+            groups: [GroupId(2), GroupId(3)].into_iter().collect(),
+        };
+        machine.topic_names.insert(topic.name.clone(), TopicId(id));
+        machine.topics.insert(TopicId(id), Arc::new(topic));
+    }
+    for (id, name, ordered) in [(2, "billing", false), (3, "audit", true), (5, "idle", false)] {
+        let mut group = Group {
+            name: name.parse().unwrap(),
+            settings: Arc::new(GroupSettings { ordered, ..GroupSettings::default() }),
+            made_at: Timestamp(4),
+            paused: ordered,
+            progress: OrdMap::new(),
+            in_flight: 2,
+            retrying: 1,
+            dead: OrdMap::new(),
+            dead_offsets: OrdMap::new(),
+        };
+        if id != 5 {
+            group.progress.insert((TopicId(1), 0), Arc::new(progress(ordered)));
+            group.progress.insert((TopicId(1), 1), Arc::new(Progress { round: 1, ..Progress::default() }));
+            for at in 0..3 {
+                let position = Position { index: 40 + at, slot: 0 };
+                group.dead.insert(position, dead(at));
+                if at != 1 {
+                    group.dead_offsets.insert((TopicId(1), 1, at), position);
+                }
+            }
+        }
+        machine.group_names.insert(group.name.clone(), GroupId(id));
+        machine.groups.insert(GroupId(id), Arc::new(group));
+    }
+    for at in 0..scheduled {
+        let key = (Timestamp(1_700_000_100_000 + at / 3), Position { index: 1_000 + at, slot: 2 });
+        machine.scheduled.insert(key, Scheduled { topic: TopicId(1), queue: 1 });
+    }
+    for kind in [DeadlineKind::Lease, DeadlineKind::Retry, DeadlineKind::Ttl] {
+        machine.deadlines.insert(Deadline {
+            at: Timestamp(1_700_000_060_000),
+            position: Position { index: 101, slot: 3 },
+            group: GroupId(2),
+            topic: TopicId(1),
+            queue: 0,
+            place: Place { offset: 1, turn: 1 },
+            kind,
+        });
+    }
+    machine.trash.push_back(Arc::new(progress(true)));
+    machine.trash.push_back(Arc::new(Progress::default()));
+    machine.dead_trash.push_back([(Position { index: 1, slot: 1 }, dead(9))].into_iter().collect());
+    machine.dead_trash.push_back(OrdMap::new());
+    machine
+}
+
+fn decoded(chunks: impl Iterator<Item = Bytes>) -> Result<Machine, crate::model::wire::DecodeError> {
+    let mut decoder = ImageDecoder::new();
+    for chunk in chunks {
+        decoder.feed(&chunk)?;
+    }
+    decoder.finish()
+}
+
+/// Everything in a machine, as text: two machines with the same text behave the same.
+fn picture(machine: &Machine) -> String {
+    format!("{machine:#?}")
+}
+
+#[test]
+fn an_image_holds_everything() {
+    for machine in [machine(5), Machine::default()] {
+        let again = decoded(machine.encode_image()).unwrap();
+        assert_eq!(picture(&again), picture(&machine));
+        let twice: Vec<Bytes> = again.encode_image().collect();
+        assert_eq!(twice, machine.encode_image().collect::<Vec<_>>(), "equal states give equal bytes");
+    }
+}
+
+#[test]
+fn a_large_image_comes_in_chunks() {
+    let machine = machine(150_000);
+    let chunks: Vec<Bytes> = machine.encode_image().collect();
+    assert!(chunks.len() >= 3, "{}", chunks.len());
+    assert!(chunks.iter().all(|chunk| chunk.len() <= 1 << 20));
+    assert_eq!(decoded(chunks.into_iter()).unwrap().scheduled, machine.scheduled);
+}
+
+#[test]
+fn a_missing_or_foreign_chunk_is_refused() {
+    let chunks: Vec<Bytes> = machine(150_000).encode_image().collect();
+    for missing in 0..chunks.len() {
+        let mut rest = chunks.clone();
+        rest.remove(missing);
+        assert!(decoded(rest.into_iter()).is_err(), "without chunk {missing}");
+    }
+    let twice = chunks.iter().chain(chunks.last()).cloned();
+    assert!(decoded(twice).is_err());
+    assert!(decoded(std::iter::empty()).is_err());
+}
+
+#[test]
+fn changed_bytes_never_panic() {
+    let image: Vec<Bytes> = machine(3).encode_image().collect();
+    let whole = image.concat();
+    let mut seed = 0x1AB_5EED_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed >> 8).unwrap()
+    };
+    let mut refused = 0;
+    for _ in 0..5_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=random() % 3 {
+            let at = random() % bytes.len();
+            bytes[at] = random().to_le_bytes()[0];
+        }
+        bytes.truncate(bytes.len() - (random() % 3) * (random() % bytes.len()) / 3);
+        let mut decoder = ImageDecoder::new();
+        if decoder.feed(&bytes).and_then(|()| decoder.finish().map(|_| ())).is_err() {
+            refused += 1;
+        }
+    }
+    assert!(refused > 1_000, "{refused}");
+}
+
+/// What must survive a restart of everything a client was told about its attempts.
+fn attempts_survive() -> Result<(), String> {
+    let before = machine(0);
+    let after = decoded(before.encode_image()).map_err(|error| error.to_string())?;
+    let attempts = |machine: &Machine| -> Vec<(u32, u32)> {
+        let groups = machine.groups.values().flat_map(|group| group.progress.values());
+        groups.flat_map(|part| part.items.values()).map(|item| (item.round, item.failures)).collect()
+    };
+    if attempts(&before) == attempts(&after) { Ok(()) } else { Err("attempts fell at a restart".to_owned()) }
+}
+
+#[test]
+fn attempts_survive_a_restart() {
+    assert_eq!(attempts_survive(), Ok(()));
+}
+
+#[cfg(feature = "seeded-bugs")]
+#[test]
+fn seeded_bug_6_is_caught() {
+    use super::super::seeded::{SeededBug, seed_bug};
+    seed_bug(Some(SeededBug::AttemptReset));
+    let result = attempts_survive();
+    seed_bug(None);
+    assert!(result.is_err());
+}

@@ -1,0 +1,136 @@
+//! Accepting messages: the queue, the offset, now or later.
+
+use std::sync::Arc;
+
+use crate::model::{
+    DELAY_MS_MAX, Position, QueueNo, Timestamp, TopicId, TopicName, TopicSettings, UNREADY_MAX,
+};
+
+use super::apply::Effects;
+use super::draft::Draft;
+use super::facts::{Fact, Produced, ProducedAs};
+use super::refusal::Refusal;
+use super::requests::{Accepted, Delay, NewMessage, ProduceRequest};
+use super::state::{Machine, Scheduled};
+
+impl Draft {
+    /// Accepts messages, each for itself: the answers are in input order.
+    ///
+    /// # Errors
+    /// When the topic is missing and may not be made, or there are too many topics.
+    pub fn produce(&mut self, request: &ProduceRequest) -> Result<Vec<Result<Accepted, Refusal>>, Refusal> {
+        let topic = self.topic_or_make(&request.topic, request.auto_create)?;
+        let mut room = None;
+        Ok(request.messages.iter().map(|new| self.accept(topic, new, &mut room)).collect())
+    }
+
+    /// The topic of that name; makes it with default settings when it is missing and `auto_create` says so.
+    pub(super) fn topic_or_make(&mut self, name: &TopicName, auto_create: bool) -> Result<TopicId, Refusal> {
+        if let Some(id) = self.machine.topic_names.get(name) {
+            return Ok(*id);
+        }
+        if !auto_create {
+            return Err(Refusal::TopicNotFound(name.clone()));
+        }
+        self.new_topic(name.clone(), TopicSettings::default())
+    }
+
+    /// `room`: how many more messages may be scheduled, counted once a request and only if one is.
+    fn accept(
+        &mut self,
+        topic: TopicId,
+        new: &NewMessage,
+        room: &mut Option<usize>,
+    ) -> Result<Accepted, Refusal> {
+        let due = self.due(new.delay)?;
+        let queue = self.queue_for(topic, new)?;
+        let state = match due {
+            Some(due) => {
+                let left = room.get_or_insert_with(|| UNREADY_MAX.saturating_sub(self.machine.unready()));
+                *left = left.checked_sub(1).ok_or(Refusal::TooManyUnready(UNREADY_MAX))?;
+                ProducedAs::Scheduled { due }
+            }
+            None => ProducedAs::Ready { offset: self.machine.next_offset(topic, queue) },
+        };
+        let message = Arc::clone(&new.message);
+        let slot = self.push(Fact::Produced(Produced { topic, queue, state, ttl_ms: new.ttl_ms, message }));
+        let offset = match state {
+            ProducedAs::Ready { offset } => Some(offset),
+            ProducedAs::Scheduled { .. } => None,
+        };
+        Ok(Accepted { slot, queue, offset, due })
+    }
+
+    /// When a message becomes ready, if not at once.
+    fn due(&self, delay: Delay) -> Result<Option<Timestamp>, Refusal> {
+        let (due, field) = match delay {
+            Delay::None => return Ok(None),
+            Delay::For(millis) => (self.time.plus(millis), "delay_ms"),
+            Delay::At(due) => (due, "deliver_at"),
+        };
+        if due.since(self.time) > DELAY_MS_MAX {
+            return Err(Refusal::DelayTooLong { field });
+        }
+        Ok((due > self.time).then_some(due))
+    }
+
+    /// The explicit queue, else the one of the ordering key, else the next in turn.
+    fn queue_for(&self, topic: TopicId, new: &NewMessage) -> Result<QueueNo, Refusal> {
+        let Some(topic) = self.machine.topics.get(&topic) else { return Ok(0) };
+        let queues = topic.settings.queues.max(1);
+        let lane = new.message.attributes.lane();
+        let Some(queue) = new.queue else {
+            if lane == 0 {
+                return Ok(topic.next_queue % queues);
+            }
+            return Ok(QueueNo::try_from(lane % u64::from(queues)).unwrap_or_default());
+        };
+        if lane != 0 {
+            return Err(Refusal::QueueAndOrderingKey);
+        }
+        match QueueNo::try_from(queue) {
+            Ok(known) if known < queues => Ok(known),
+            _ => Err(Refusal::QueueNotFound { queue, queues }),
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn apply_produced(&mut self, produced: &Produced, at: Position, effects: &mut Effects) {
+        let Some(topic) = self.topics.get_mut(&produced.topic) else { return };
+        let topic = Arc::make_mut(topic);
+        // The turn moves with every message that did not choose by key, and stays a plain function of the facts.
+        if produced.message.attributes.ordering_key.is_none() {
+            topic.next_queue = (produced.queue + 1) % topic.settings.queues.max(1);
+        }
+        match produced.state {
+            ProducedAs::Scheduled { due } => {
+                topic.scheduled += 1;
+                let scheduled = Scheduled { topic: produced.topic, queue: produced.queue };
+                self.scheduled.insert((due, at), scheduled);
+            }
+            ProducedAs::Ready { offset } => {
+                if let Some(queue) = topic.queues.get_mut(produced.queue.into()) {
+                    queue.next_offset = queue.next_offset.max(offset + 1);
+                }
+                effects.woken.extend(topic.groups.iter().copied());
+            }
+        }
+    }
+
+    /// The offset the next message of a queue gets.
+    pub(super) fn next_offset(&self, topic: TopicId, queue: QueueNo) -> u64 {
+        let queue = self.topics.get(&topic).and_then(|topic| topic.queues.get(queue.into()));
+        queue.map_or(0, |queue| queue.next_offset)
+    }
+
+    /// Scheduled, retrying and dead messages together.
+    pub(super) fn unready(&self) -> usize {
+        let of_groups: usize = self
+            .groups
+            .values()
+            .map(|group| group.dead.len() + usize::try_from(group.retrying).unwrap_or(usize::MAX))
+            .sum();
+        self.scheduled.len() + of_groups
+    }
+}

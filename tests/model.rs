@@ -1,0 +1,455 @@
+//! Random commands against the machine, audited by a naive model that shares no code with it: a list of messages, and for
+//! each group what became of each. `WHIMBREL_SEED` runs one seed, `WHIMBREL_CASES` says how many.
+//!
+//! It checks that no acknowledged message is lost (I1) or invented (I2), offsets (I4), order (I5), acks that stay (I6),
+//! one lease at a time and no stale receipt (I7), attempts and dead letters (I8), groups apart (I10), schedules (I13);
+//! the world beneath checks the machine's invariants and the digests of a second machine after every command.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say so at once"
+)]
+
+mod auditor;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use whimbrel::machine::{
+    Delay, NewMessage, ProduceRequest, PutMode, ReceiveRequest, SeekTo, SettleOp, SettleStatus,
+};
+use whimbrel::model::{
+    Attributes, Filter, GroupSettings, Message, Position, Receipt, RetryPolicy, Subscription, Timestamp,
+    TopicName, TopicSettings,
+};
+
+use world::World;
+
+const TOPICS: [&str; 2] = ["a", "b"];
+const MAX_ATTEMPTS: u32 = 3;
+const RETRY_MS: u64 = 1_000;
+const LEASE_MS: u64 = 5_000;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Ready,
+    Leased { receipt: Receipt, until: Timestamp },
+    Retrying { due: Timestamp },
+    Acked,
+    Dead,
+    Expired,
+}
+
+/// One message as one group sees it.
+#[derive(Clone, Debug)]
+struct Seen {
+    state: State,
+    failures: u32,
+    /// The receipt whose lease ran out, or that nacked, while nobody took the message since.
+    ran_out: Option<Receipt>,
+    nacked: Option<Receipt>,
+    /// Round and attempt of the last delivery, and whether the next must be higher.
+    last: (u32, u32),
+    failed_since: bool,
+    /// Its place in the queue; another one after a redrive.
+    place: (u64, u32),
+    never_expires: bool,
+}
+
+/// A message that was accepted.
+struct Sent {
+    position: Position,
+    topic: usize,
+    queue: u16,
+    offset: Option<u64>,
+    due: Timestamp,
+    ttl_ms: Option<u64>,
+    tag: Option<&'static str>,
+    key: Option<String>,
+    body: String,
+    by_group: Vec<Seen>,
+}
+
+struct Group {
+    name: &'static str,
+    topics: &'static [usize],
+    tag: Option<&'static str>,
+    lane_batch: Option<usize>,
+    turns: BTreeMap<(usize, u16), u32>,
+}
+
+struct Model {
+    world: World,
+    random: u64,
+    groups: Vec<Group>,
+    sent: Vec<Sent>,
+    receipts: Vec<(usize, Receipt)>,
+}
+
+type Checked = Result<(), String>;
+
+fn ensure(holds: bool, broken: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(broken()) }
+}
+
+impl Model {
+    fn new(seed: u64) -> Model {
+        let group =
+            |name, topics, tag, lane_batch| Group { name, topics, tag, lane_batch, turns: BTreeMap::new() };
+        let groups = vec![
+            group("plain", &[0, 1][..], None, None),
+            group("ordered", &[0][..], None, Some(1)),
+            group("batched", &[0, 1][..], None, Some(3)),
+            group("filtered", &[0][..], Some("red"), None),
+        ];
+        let mut world = World::new();
+        world.decide(|draft, candidates| {
+            for topic in TOPICS {
+                let settings = TopicSettings { queues: 2, ..TopicSettings::default() };
+                draft.put_topic(topic.parse().unwrap(), settings, PutMode::Upsert).unwrap();
+            }
+            for group in &groups {
+                let filter = group.tag.map_or(Filter::All, |tag| Filter::parse_tags(tag).unwrap());
+                let subscription =
+                    |topic: &usize| Subscription { topic: name(*topic), filter: filter.clone() };
+                let settings = GroupSettings {
+                    subscriptions: group.topics.iter().map(subscription).collect(),
+                    ordered: group.lane_batch.is_some(),
+                    lane_batch: u32::try_from(group.lane_batch.unwrap_or(1)).unwrap(),
+                    lease_ms: LEASE_MS,
+                    max_attempts: MAX_ATTEMPTS,
+                    retry: Some(RetryPolicy::Table { steps_ms: vec![RETRY_MS] }),
+                    ..GroupSettings::default()
+                };
+                draft
+                    .put_group(group.name.parse().unwrap(), settings, PutMode::CreateOnly, candidates)
+                    .unwrap();
+            }
+        });
+        Model { world, random: seed, groups, sent: Vec::new(), receipts: Vec::new() }
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014), below `end`.
+    fn below(&mut self, end: usize) -> usize {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).unwrap()
+    }
+
+    fn run(&mut self, commands: usize) -> Checked {
+        for _ in 0..commands {
+            self.world.window = [2, 5, usize::MAX][self.below(3)];
+            match self.below(20) {
+                0..=4 => self.produce()?,
+                5..=10 => self.receive(None)?,
+                11..=16 => self.settle()?,
+                17 => self.wait()?,
+                18 => self.redrive()?,
+                _ if self.below(4) == 0 => self.seek()?,
+                _ => self.wait()?,
+            }
+        }
+        self.drain()
+    }
+
+    fn produce(&mut self) -> Checked {
+        let topic = self.below(2);
+        let count = 1 + self.below(4);
+        let mut news = Vec::new();
+        for at in 0..count {
+            let key = (self.below(3) > 0).then(|| format!("k{}", self.below(3)));
+            let tag = [None, Some("red"), Some("blue")][self.below(3)];
+            let ttl_ms = (self.below(5) == 0).then_some(1_500);
+            let delay = if self.below(5) == 0 { Delay::For(2_000) } else { Delay::None };
+            let body = format!("m{}", self.sent.len() + at);
+            let attributes = Attributes {
+                tag: tag.map(Into::into),
+                ordering_key: key.as_deref().map(Into::into),
+                ..Attributes::default()
+            };
+            let message = Arc::new(Message { body: body.clone().into(), attributes });
+            news.push((NewMessage { message, queue: None, delay, ttl_ms }, key, tag, body));
+        }
+        let messages = news.iter().map(|(new, ..)| new.clone()).collect();
+        let request = ProduceRequest { topic: name(topic), auto_create: false, messages };
+        let (answer, index) = self.world.decide(|draft, _| draft.produce(&request));
+        for (accepted, (new, key, tag, body)) in answer.map_err(|r| r.to_string())?.into_iter().zip(news) {
+            let accepted = accepted.map_err(|refusal| refusal.to_string())?;
+            let at_end = self.end(topic, accepted.queue);
+            ensure(accepted.offset.is_none_or(|offset| offset == at_end), || "I4: offset".into())?;
+            let seen = Seen {
+                state: State::Ready,
+                failures: 0,
+                ran_out: None,
+                nacked: None,
+                last: (0, 0),
+                failed_since: false,
+                place: (accepted.offset.unwrap_or(u64::MAX), 0),
+                never_expires: false,
+            };
+            self.sent.push(Sent {
+                position: Position { index, slot: accepted.slot },
+                topic,
+                queue: accepted.queue,
+                offset: accepted.offset,
+                due: accepted.due.unwrap_or(self.world.now),
+                ttl_ms: new.ttl_ms,
+                tag,
+                key,
+                body,
+                by_group: vec![seen; self.groups.len()],
+            });
+        }
+        Ok(())
+    }
+
+    fn end(&self, topic: usize, queue: u16) -> u64 {
+        let there = |sent: &&Sent| sent.topic == topic && sent.queue == queue && sent.offset.is_some();
+        self.sent.iter().filter(there).count() as u64
+    }
+
+    fn receive(&mut self, only: Option<usize>) -> Result<(), String> {
+        let group = only.unwrap_or(self.below(self.groups.len()));
+        let most = if only.is_some() { 1_000 } else { 1 + self.below(6) };
+        let request = ReceiveRequest {
+            group: self.groups[group].name.parse().unwrap(),
+            topic: None,
+            auto_create: false,
+            max_messages: u32::try_from(most).unwrap(),
+            max_bytes: 1_000_000,
+            lease_ms: None,
+            session: 0,
+            client: "auditor".into(),
+            turn: u32::try_from(self.below(4)).unwrap(),
+        };
+        let (answer, index) = self.world.decide(|draft, candidates| draft.receive(&request, candidates));
+        let received = answer.map_err(|refusal| refusal.to_string())?;
+        ensure(received.messages.len() <= most, || "more than was asked for".into())?;
+        let receipts: Vec<Receipt> =
+            received.messages.iter().map(|leased| leased.receipt(received.group, index)).collect();
+        for (leased, receipt) in received.messages.iter().zip(&receipts) {
+            self.audit(group, leased, *receipt)?;
+        }
+        for receipt in &receipts {
+            self.audit_lane(group, receipt.position, &receipts)?;
+        }
+        self.receipts.extend(receipts.into_iter().map(|receipt| (group, receipt)));
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Checked {
+        if self.receipts.is_empty() {
+            return Ok(());
+        }
+        // Mostly recent receipts, sometimes any, so that stale ones are tried as well.
+        let recent = self.receipts.len().saturating_sub(if self.below(3) == 0 { usize::MAX } else { 6 });
+        let at = recent + self.below(self.receipts.len() - recent);
+        let (group, receipt) = self.receipts[at];
+        let op = match self.below(10) {
+            0..=4 => SettleOp::Ack,
+            5 | 6 => SettleOp::Nack { delay_ms: None, reason: None },
+            7 => SettleOp::Nack { delay_ms: Some(0), reason: None },
+            8 => SettleOp::DeadLetter { reason: None },
+            _ => [SettleOp::GiveBack, SettleOp::Broken, SettleOp::Extend { lease_ms: None }][self.below(3)]
+                .clone(),
+        };
+        let expected = self.expect(group, receipt, &op);
+        let (status, _) = self.world.decide(|draft, _| draft.settle_anywhere(&receipt, &op));
+        // After a seek back the machine finds out again, by looking, that a message is past its TTL.
+        let sent = self.sent.iter().find(|sent| sent.position == receipt.position).ok_or("I2")?;
+        let unlooked = sent.by_group[group].state == State::Expired && status == SettleStatus::Expired;
+        ensure(status == expected || unlooked, || {
+            format!("I6, I7: {op:?} of {receipt:?} is {status:?}, not {expected:?}")
+        })
+    }
+
+    fn wait(&mut self) -> Checked {
+        let millis = [300, 1_000, 2_000, 6_000][self.below(4)];
+        self.world.now = self.world.now.plus(millis);
+        let now = self.world.now;
+        // What becomes ready by schedule does so in (due, position) order.
+        let mut due: Vec<usize> = (0..self.sent.len())
+            .filter(|at| self.sent[*at].offset.is_none() && self.sent[*at].due <= now)
+            .collect();
+        due.sort_by_key(|at| (self.sent[*at].due, self.sent[*at].position));
+        for at in due {
+            let end = self.end(self.sent[at].topic, self.sent[at].queue);
+            self.sent[at].offset = Some(end);
+            self.sent[at].by_group.iter_mut().for_each(|seen| seen.place = (end, 0));
+        }
+        // Leases of a lane run out together or front first, because they were made together; an extended one may
+        // outlive those in front of it, and is given back with them.
+        for group in 0..self.groups.len() {
+            let mut out: Vec<(Timestamp, Position, usize)> = Vec::new();
+            for (at, sent) in self.sent.iter().enumerate() {
+                if let State::Leased { until, .. } = sent.by_group[group].state
+                    && until <= now
+                {
+                    out.push((until, sent.position, at));
+                }
+            }
+            out.sort();
+            for (_, _, at) in out {
+                let seen = &mut self.sent[at].by_group[group];
+                let State::Leased { receipt, .. } = seen.state else { continue };
+                seen.fail(now.plus(RETRY_MS), now);
+                seen.ran_out = Some(receipt);
+                self.give_back_behind(group, at);
+            }
+            for at in 0..self.sent.len() {
+                let expired = self.is_expired(&self.sent[at], group);
+                let seen = &mut self.sent[at].by_group[group];
+                if expired {
+                    seen.state = State::Expired;
+                } else if matches!(seen.state, State::Retrying { due } if due <= now) {
+                    seen.state = State::Ready;
+                }
+            }
+        }
+        self.world.settle_time();
+        Ok(())
+    }
+
+    fn redrive(&mut self) -> Checked {
+        let group = self.below(self.groups.len());
+        let Some(at) = self.sent.iter().position(|sent| sent.by_group[group].state == State::Dead) else {
+            return Ok(());
+        };
+        let (topic, queue, position) = (self.sent[at].topic, self.sent[at].queue, self.sent[at].position);
+        let turn = self.groups[group].turns.entry((topic, queue)).or_default();
+        *turn += 1;
+        let place = (self.end(topic, queue) - 1, self.groups[group].turns[&(topic, queue)]);
+        let seen = &mut self.sent[at].by_group[group];
+        *seen = Seen {
+            state: State::Ready,
+            failures: 0,
+            place,
+            never_expires: true,
+            ran_out: None,
+            nacked: None,
+            ..*seen
+        };
+        let group_name = self.groups[group].name.parse().unwrap();
+        let (answer, _) = self.world.decide(|draft, _| draft.redrive(&group_name, &[position]));
+        ensure(matches!(answer.as_deref(), Ok([Ok(())])), || format!("I8: no such dead letter: {answer:?}"))
+    }
+
+    fn seek(&mut self) -> Checked {
+        let group = self.below(self.groups.len());
+        let topics = self.groups[group].topics;
+        let topic = topics[self.below(topics.len())];
+        let back = self.below(2) == 0;
+        let to = if back { SeekTo::Earliest } else { SeekTo::Latest };
+        let group_name = self.groups[group].name.parse().unwrap();
+        let (answer, _) = self
+            .world
+            .decide(|draft, candidates| draft.seek((&group_name, &name(topic)), to, false, candidates));
+        answer.map_err(|refusal| refusal.to_string())?;
+        for sent in self.sent.iter_mut().filter(|sent| sent.topic == topic && sent.offset.is_some()) {
+            let seen = &mut sent.by_group[group];
+            (seen.ran_out, seen.nacked) = (None, None);
+            let unsettled =
+                matches!(seen.state, State::Ready | State::Leased { .. } | State::Retrying { .. });
+            if seen.place.1 > 0 && unsettled {
+                seen.state = State::Ready;
+            } else if back && (unsettled || seen.state == State::Acked) {
+                seen.state = State::Ready;
+                seen.failures = 0;
+                // A message that died, went back and was acked is read again at its own offset, its TTL with it.
+                seen.place = (sent.offset.unwrap(), 0);
+                seen.never_expires = false;
+                seen.failed_since = true;
+            } else if !back && unsettled {
+                seen.state = State::Acked;
+            }
+        }
+        Ok(())
+    }
+
+    /// I1: in the end every message reaches every group that is to get it.
+    fn drain(&mut self) -> Checked {
+        self.world.window = usize::MAX;
+        for _ in 0..40 {
+            self.world.now = self.world.now.plus(2_000);
+            self.wait()?;
+            for group in 0..self.groups.len() {
+                let before = self.receipts.len();
+                self.receive(Some(group))?;
+                for at in before..self.receipts.len() {
+                    let (group, receipt) = self.receipts[at];
+                    let expected = self.expect(group, receipt, &SettleOp::Ack);
+                    let (status, _) =
+                        self.world.decide(|draft, _| draft.settle_anywhere(&receipt, &SettleOp::Ack));
+                    ensure(status == expected, || format!("ack of {receipt:?} is {status:?}"))?;
+                }
+            }
+        }
+        for sent in &self.sent {
+            for (group, of) in self.groups.iter().enumerate() {
+                let meant = of.topics.contains(&sent.topic) && (of.tag.is_none() || of.tag == sent.tag);
+                let state = sent.by_group[group].state;
+                let settled = matches!(state, State::Acked | State::Dead | State::Expired);
+                ensure(!meant || settled, || {
+                    format!("I1: {} never reached {}: {state:?}", sent.body, of.name)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name(topic: usize) -> TopicName {
+    TOPICS[topic].parse().unwrap()
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+/// Runs one seed; a violation, also one that the world found, as text.
+fn run(seed: u64, commands: usize) -> Checked {
+    let outcome = std::panic::catch_unwind(|| Model::new(seed).run(commands));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+    })
+}
+
+#[test]
+fn the_machine_keeps_its_promises() {
+    let cases = number_from("WHIMBREL_CASES").unwrap_or(30);
+    let seeds = number_from("WHIMBREL_SEED").map_or(1..=cases, |seed| seed..=seed);
+    for seed in seeds {
+        if let Err(broken) = run(seed, 200) {
+            panic!("WHIMBREL_SEED={seed}: {broken}");
+        }
+    }
+}
+
+#[cfg(feature = "seeded-bugs")]
+mod seeded {
+    use whimbrel::machine::{SeededBug, seed_bug};
+
+    fn is_caught(bug: SeededBug, report: &str) {
+        seed_bug(Some(bug));
+        let caught = (1..=30).find_map(|seed| super::run(seed, 200).err());
+        seed_bug(None);
+        let caught = caught.expect("the bug went unnoticed");
+        assert!(caught.contains(report), "noticed as something else: {caught}");
+    }
+
+    #[test]
+    fn seeded_bug_7_is_caught() {
+        is_caught(SeededBug::StaleReceipt, "I6, I7");
+    }
+
+    #[test]
+    fn seeded_bug_10_is_caught() {
+        is_caught(SeededBug::SuccessorEarly, "lane");
+    }
+}

@@ -1,0 +1,133 @@
+//! A broker without disk and network: a machine, a second one that only applies, and an index of every message.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use whimbrel::machine::{
+    Applied, Batch, Candidates, Draft, Fact, ImageDecoder, Machine, Produced, ProducedAs, QueueEntry,
+};
+use whimbrel::model::{Position, QueueNo, Timestamp, TopicId};
+
+/// The follower is restarted from an image after so many entries.
+const IMAGE_EVERY: u64 = 5;
+
+/// Log time at which every world begins.
+pub const START: Timestamp = Timestamp(1_000_000);
+
+pub struct World {
+    pub machine: Machine,
+    /// Applies the same log from its bytes, is restarted from images, and never decides.
+    pub follower: Machine,
+    pub now: Timestamp,
+    pub index: u64,
+    /// What the index would know.
+    pub entries: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>,
+    /// Every message ever accepted.
+    pub messages: BTreeMap<Position, Produced>,
+    /// At most this many entries of a queue become candidates.
+    pub window: usize,
+    nonces: Arc<AtomicU64>,
+}
+
+impl World {
+    pub fn new() -> World {
+        let mut world = World {
+            machine: Machine::default(),
+            follower: Machine::default(),
+            now: START,
+            index: 0,
+            entries: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            window: usize::MAX,
+            nonces: Arc::new(AtomicU64::new(1)),
+        };
+        world.decide(|draft, _| draft.start_leadership(1));
+        world
+    }
+
+    /// Decides and applies one batch; answers what `rules` answered and the index that the batch got (or would have got).
+    pub fn decide<T>(&mut self, rules: impl FnOnce(&mut Draft, &Candidates) -> T) -> (T, u64) {
+        let candidates = self.candidates();
+        let nonces = Arc::clone(&self.nonces);
+        let mut draft =
+            Draft::new(&self.machine, self.now, Box::new(move || nonces.fetch_add(1, Ordering::Relaxed)));
+        let answer = rules(&mut draft, &candidates);
+        draft.machine().check().unwrap_or_else(|broken| panic!("draft: {broken}"));
+        let index = self.index + 1;
+        let foreseen = draft.digest_at(index);
+        if let Some(batch) = draft.finish() {
+            let applied = self.apply(&batch);
+            assert!(applied.took_effect);
+            assert_eq!(self.machine.digest(), foreseen, "what was decided is not what was applied");
+        }
+        (answer, index)
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Applied {
+        self.index += 1;
+        for (fact, slot) in batch.facts.iter().zip(0..) {
+            if let Fact::Produced(produced) = fact {
+                self.messages.insert(Position { index: self.index, slot }, produced.clone());
+            }
+        }
+        for (topic, queue, entry) in batch.queue_entries(self.index) {
+            let entries = self.entries.entry((topic, queue)).or_default();
+            assert_eq!(entries.len() as u64, entry.offset, "offsets have no gaps and no doubles");
+            entries.push(entry);
+        }
+        let from_log = Batch::decode(&batch.encode()).unwrap();
+        assert_eq!(from_log, *batch, "what the log holds is not what was decided");
+        self.follower.apply(self.index, &from_log);
+        if self.index.is_multiple_of(IMAGE_EVERY) {
+            self.restart_follower();
+        }
+        let applied = self.machine.apply(self.index, batch);
+        self.machine.check().unwrap_or_else(|broken| panic!("{broken}"));
+        assert_eq!(self.machine.digest(), self.follower.digest(), "two machines, one log, two states");
+        applied
+    }
+
+    /// The follower goes on from its own image, as after a restart.
+    fn restart_follower(&mut self) {
+        let mut decoder = ImageDecoder::new();
+        self.follower.encode_image().for_each(|chunk| decoder.feed(&chunk).unwrap());
+        self.follower = decoder.finish().unwrap();
+        self.follower.check().unwrap_or_else(|broken| panic!("after a restart: {broken}"));
+    }
+
+    /// Everything that deciding may want to read, `window` entries of a queue from the lowest cursor on.
+    pub fn candidates(&self) -> Candidates {
+        let mut candidates = Candidates::default();
+        for (key @ (topic, queue), entries) in &self.entries {
+            let cursor = |(id, _)| Some(self.machine.group_by_id(id)?.progress(*topic, *queue)?.next);
+            let cursors = self.machine.groups().filter_map(cursor);
+            let from = usize::try_from(cursors.min().unwrap_or(0)).unwrap().min(entries.len());
+            let window = entries[from..].iter().take(self.window);
+            candidates.entries.insert(*key, window.cloned().collect());
+        }
+        for (due, position, _) in self.machine.due_scheduled(1_000, self.now) {
+            let produced = &self.messages[&position];
+            assert!(matches!(produced.state, ProducedAs::Scheduled { due: meant } if meant == due));
+            candidates.due.insert(position, produced.entry(position, 0, due));
+        }
+        candidates
+    }
+
+    /// The first offset of each queue that became ready at or after `time`.
+    pub fn offsets_at(&self, time: Timestamp) -> BTreeMap<(TopicId, QueueNo), u64> {
+        let first = |entries: &Vec<QueueEntry>| entries.partition_point(|entry| entry.ready_at < time) as u64;
+        self.entries.iter().map(|(key, entries)| (*key, first(entries))).collect()
+    }
+
+    pub fn body(&self, position: Position) -> String {
+        String::from_utf8(self.messages[&position].message.body.to_vec()).unwrap()
+    }
+
+    /// Ticks until nothing is due any more.
+    pub fn settle_time(&mut self) {
+        while self.decide(|draft, candidates| draft.tick(candidates)).0 > 0 {}
+    }
+}
