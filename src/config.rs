@@ -56,6 +56,15 @@ pub struct ServeArgs {
     pub log_format: String,
 }
 
+/// Starts logging to standard error. `RUST_LOG` chooses what is shown; `info` when it is not set.
+pub fn start_logging(format: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call (tests start several nodes in one process) keeps the first.
+    let _ = if format == "json" { builder.json().try_init() } else { builder.try_init() };
+}
+
 /// Reads a human duration for a flag.
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map(Duration::from_millis)

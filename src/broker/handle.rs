@@ -1,22 +1,39 @@
-//! The broker's handle: one method per use case.
+//! The broker's handle: one method per use case that changes something. What only looks is in `views.rs`.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
 use crate::machine::{
-    Leased, NewMessage, PutDone, PutMode, ReceiveRequest, Refusal, SeekCounts, SeekTo, SettleOp, SettleStatus,
+    Candidates, Draft, Leased, NewMessage, ProduceRequest, PutDone, PutMode, ReceiveRequest, Received,
+    Refusal, SeekCounts, SeekTo, SettleOp, SettleStatus,
 };
 use crate::model::{
-    GroupId, GroupName, GroupSettings, MessageId, QueueNo, Receipt, Timestamp, TopicName, TopicSettings,
+    GroupId, GroupName, GroupSettings, MessageId, Position, QueueNo, Receipt, Start, Timestamp, TopicName,
+    TopicSettings,
 };
 
+use super::ask::{Adjustment, Ask, Request, Room, Subscriber, Waiting};
+use super::core::Core;
 use super::error::BrokerError;
-use super::read::{Browsed, DeliveredMessage, StoredMessage};
+use super::read::{self, DeliveredMessage};
 use super::subscription::{SubscribeRequest, Subscription};
-use super::views::{DeadLetterView, GroupView, NodeView, Page, Readiness, TopicView};
 
 /// The broker. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Broker {}
+#[derive(Clone)]
+pub struct Broker {
+    pub(super) core: Arc<Core>,
+    pub(super) asks: mpsc::UnboundedSender<Ask>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Broker").finish_non_exhaustive()
+    }
+}
 
 /// One message that was accepted (or why not), in input order.
 pub type ProduceAnswer = Result<ProducedMessage, Refusal>;
@@ -46,98 +63,240 @@ pub struct Waited {
 /// What became of each settle, in input order.
 pub type SettleAnswer = Vec<SettleStatus>;
 
-const NOT_BUILT: &str = "not wired yet";
-
-#[expect(
-    clippy::unused_async,
-    clippy::needless_pass_by_value,
-    unused_variables,
-    missing_docs,
-    reason = "signatures first"
-)]
 impl Broker {
-    /// Accepts messages for `topic`. 201 material: when this answers Ok, they are on disk on a quorum.
-    /// Limits are checked here (`Message::check`) as well as at the edge.
+    /// Accepts messages for `topic`. When this answers Ok, the accepted ones are on disk on a quorum.
+    ///
+    /// The request takes its place in line at the first poll, so futures polled in order are accepted in order. Messages
+    /// must have passed [`crate::model::Message::check`].
+    ///
+    /// # Errors
+    /// See [`BrokerError`]; `OutcomeUnknown` is the only one after which something may be stored.
     pub async fn produce(
         &self,
         topic: TopicName,
         auto_create: bool,
         messages: Vec<NewMessage>,
     ) -> Result<Vec<ProduceAnswer>, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        if !self.core.may_produce() {
+            return Err(BrokerError::DiskFull(
+                "free disk space is under the reserve; receive and settle still work, and producing goes on once there is space".to_owned(),
+            ));
+        }
+        let bytes = messages.iter().map(|new| new.message.body.len() + 256).sum();
+        let auto_create = auto_create && self.core.options.auto_create_topics;
+        let request = ProduceRequest { topic, auto_create, messages };
+        let (answers, index) = self.decide(bytes, move |draft| draft.produce(&request)).await?;
+        let produced = |accepted: crate::machine::Accepted| ProducedMessage {
+            id: MessageId::new(Position { index, slot: accepted.slot }),
+            queue: accepted.queue,
+            offset: accepted.offset,
+            due: accepted.due,
+        };
+        Ok(answers.into_iter().map(|answer| answer.map(produced)).collect())
     }
-    /// Leases messages, waiting up to `wait` for the first one. Dropping the future before it answers gives the leases back.
-    /// The caller sets session 0; `auto_create` is `and`-ed with the server's setting.
-    pub async fn receive(&self, request: ReceiveRequest, wait: Duration) -> Result<Waited, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+
+    /// Leases messages, waiting up to `wait` for the first one. Dropping the future before it answers gives the leases
+    /// back. The session of the request is set to 0.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub async fn receive(&self, mut request: ReceiveRequest, wait: Duration) -> Result<Waited, BrokerError> {
+        self.check_serving()?;
+        let _place = self.waiter_place()?;
+        request.session = 0;
+        request.auto_create &= self.core.options.auto_create_topics;
+        let group = request.group.clone();
+        let (reply, mut answer) = oneshot::channel();
+        self.ask(Ask::Receive(Waiting { request, at_once: wait.is_zero(), reply }))?;
+        // Without a wait the answer comes with the next batch; the request timeout bounds a stuck disk.
+        let patience = if wait.is_zero() { self.core.options.request_timeout } else { wait };
+        let answered = tokio::select! {
+            answered = timeout(patience, &mut answer) => answered,
+            () = self.core.stopped.notified() => timeout(Duration::ZERO, &mut answer).await,
+        };
+        let received = match answered {
+            Ok(Ok(received)) => Some(received?),
+            Ok(Err(_)) => return Err(BrokerError::NotReady("the broker is stopping".to_owned())),
+            Err(_) => {
+                // Close first, then look once more: what was sent before the close is ours.
+                answer.close();
+                match answer.try_recv() {
+                    Ok(received) => Some(received?),
+                    Err(_) => None,
+                }
+            }
+        };
+        match received {
+            Some((received, index)) => self.load_received(&received, index),
+            None => Ok(Waited { messages: Vec::new(), paused: self.is_paused(&group) }),
+        }
     }
+
+    fn load_received(&self, received: &Received, index: u64) -> Result<Waited, BrokerError> {
+        let messages = self.load(received.group, index, &received.messages)?;
+        Ok(Waited { messages, paused: received.paused })
+    }
+
+    fn is_paused(&self, group: &GroupName) -> bool {
+        self.core.machine.read(|machine| machine.group(group).is_some_and(|(_, group)| group.paused))
+    }
+
     /// Settles leases of `group`. `None` stands for a text that is no receipt.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn settle(
         &self,
         group: GroupName,
         ops: Vec<(Option<Receipt>, SettleOp)>,
     ) -> Result<SettleAnswer, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        Ok(self.decide(0, move |draft| draft.settle(&group, &ops)).await?.0)
     }
-    /// Acks one lease, whatever its group (`DELETE /v1/receipts/…`).
+
+    /// Acks one lease, whatever its group.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn ack_receipt(&self, receipt: Receipt) -> Result<SettleStatus, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        Ok(self.decide(0, move |draft| Ok(draft.settle_anywhere(&receipt, &SettleOp::Ack))).await?.0)
     }
-    /// Gives leases back that were never handed out.
-    pub fn give_back(&self, receipts: Vec<Receipt>) {}
-    /// Starts pushing messages.
+
+    /// Gives leases back whose messages were never handed out. Best effort: what is lost runs out by time.
+    pub fn give_back(&self, receipts: Vec<Receipt>) {
+        if !receipts.is_empty() {
+            let _ = self.asks.send(Ask::GiveBack(receipts));
+        }
+    }
+
+    /// Starts pushing messages. The group and topic rules are those of [`Broker::receive`].
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn subscribe(&self, request: SubscribeRequest) -> Result<Subscription, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        let place = self.waiter_place()?;
+        let auto_create = request.auto_create && self.core.options.auto_create_topics;
+        let look = ReceiveRequest {
+            group: request.group.clone(),
+            topic: request.topic.clone(),
+            auto_create,
+            max_messages: 0,
+            max_bytes: 0,
+            lease_ms: request.lease_ms,
+            session: 0,
+            client: request.client.clone(),
+            turn: 0,
+        };
+        // A receive of nothing makes the group if need be and checks the rules.
+        self.decide(0, move |draft| draft.receive(&look, &Candidates::default())).await?;
+        let session = self.core.next_session.fetch_add(1, Ordering::Relaxed);
+        let (pushed_in, pushed) = mpsc::unbounded_channel();
+        self.ask(Ask::Subscribe(Subscriber {
+            session,
+            group: request.group,
+            topic: request.topic,
+            auto_create,
+            mode: request.mode,
+            lease_ms: request.lease_ms,
+            client: request.client,
+            pushed: pushed_in,
+        }))?;
+        Ok(Subscription { session, pushed, broker: self.clone(), closed: false, _place: place })
     }
+
+    pub(super) fn adjust(&self, session: u64, adjustment: Adjustment) {
+        // With the proposer gone there is nothing left to adjust.
+        let _ = self.asks.send(Ask::Adjust(session, adjustment));
+    }
+
     /// Reads the bodies of leased messages.
+    ///
+    /// # Errors
+    /// [`BrokerError::Fault`] when the disk answers with damage or an error.
     pub fn load(
         &self,
         group: GroupId,
         index: u64,
         leased: &[Leased],
     ) -> Result<Vec<DeliveredMessage>, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        leased
+            .iter()
+            .map(|leased| {
+                let position = leased.position_in(index);
+                let logged = read::logged(&self.core, position)?;
+                Ok(DeliveredMessage {
+                    id: MessageId::new(position),
+                    receipt: leased.receipt(group, index),
+                    leased: leased.clone(),
+                    accepted_at: logged.accepted_at,
+                    message: logged.message,
+                })
+            })
+            .collect()
     }
 
+    /// Makes a topic or replaces its settings.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn put_topic(
         &self,
         name: TopicName,
         settings: TopicSettings,
         mode: PutMode,
     ) -> Result<PutDone, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        Ok(self.decide(0, move |draft| draft.put_topic(name.clone(), settings.clone(), mode)).await?.0)
     }
-    /// `confirm` must be the topic's name when it holds messages.
+
+    /// Deletes a topic; one that holds messages only when `confirmed`.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn delete_topic(&self, name: TopicName, confirmed: bool) -> Result<(), BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        Ok(self.decide(0, move |draft| draft.delete_topic(&name, confirmed)).await?.0)
     }
-    pub fn topic(&self, name: &TopicName) -> Result<TopicView, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
-    }
-    /// Topics by name, after `cursor` (a name).
-    pub fn topics(&self, cursor: Option<&str>, limit: usize) -> Page<TopicView> {
-        Page { rows: Vec::new(), next_cursor: None }
-    }
+
+    /// Makes a group or replaces its settings.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn put_group(
         &self,
         name: GroupName,
         settings: GroupSettings,
         mode: PutMode,
     ) -> Result<PutDone, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        let candidates = match settings.start {
+            Start::Time(time) => {
+                self.offsets_at(settings.subscriptions.iter().map(|subscription| &subscription.topic), time)?
+            }
+            Start::Earliest | Start::Latest => Candidates::default(),
+        };
+        Ok(self
+            .decide(0, move |draft| draft.put_group(name.clone(), settings.clone(), mode, &candidates))
+            .await?
+            .0)
     }
+
+    /// Deletes a group; one with lag or dead letters only when `confirmed`.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn delete_group(&self, name: GroupName, confirmed: bool) -> Result<(), BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        Ok(self.decide(0, move |draft| draft.delete_group(&name, confirmed)).await?.0)
     }
+
+    /// Pauses or resumes a group.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn pause_group(&self, name: GroupName, paused: bool) -> Result<(), BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        Ok(self.decide(0, move |draft| draft.pause_group(&name, paused)).await?.0)
     }
-    pub fn group(&self, name: &GroupName) -> Result<GroupView, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
-    }
-    pub fn groups(&self, cursor: Option<&str>, limit: usize) -> Page<GroupView> {
-        Page { rows: Vec::new(), next_cursor: None }
-    }
+
+    /// Moves a group's reading place in one topic.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn seek(
         &self,
         group: GroupName,
@@ -145,68 +304,105 @@ impl Broker {
         to: SeekTo,
         dry_run: bool,
     ) -> Result<SeekCounts, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        let candidates = match to {
+            SeekTo::Time(time) => self.offsets_at([&topic], time)?,
+            _ => Candidates::default(),
+        };
+        Ok(self.decide(0, move |draft| draft.seek((&group, &topic), to, dry_run, &candidates)).await?.0)
     }
 
-    /// One message by id.
-    pub fn message(&self, id: MessageId) -> Result<StoredMessage, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
-    }
-    /// A queue from `offset` on (none: the first kept).
-    pub fn browse(
-        &self,
-        topic: &TopicName,
-        queue: u64,
-        offset: Option<u64>,
-        limit: usize,
-    ) -> Result<Browsed, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
-    }
-
-    /// Dead letters in message order, after `cursor` (a message id).
-    pub fn dead_letters(
-        &self,
-        group: &GroupName,
-        cursor: Option<MessageId>,
-        limit: usize,
-    ) -> Result<Page<DeadLetterView>, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
-    }
-    /// One dead letter with its message.
-    pub fn dead_letter(
-        &self,
-        group: &GroupName,
-        id: MessageId,
-    ) -> Result<(DeadLetterView, StoredMessage), BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
-    }
+    /// Sends dead letters back to the end of their lanes.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
     pub async fn redrive(
         &self,
         group: GroupName,
         ids: Vec<MessageId>,
     ) -> Result<Vec<Result<(), Refusal>>, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
-    }
-    /// Throws all dead letters of a group away; answers how many there were.
-    pub async fn purge_dead_letters(&self, group: GroupName) -> Result<u64, BrokerError> {
-        Err(BrokerError::NotReady(NOT_BUILT.into()))
+        let positions: Vec<Position> = ids.into_iter().map(|id| id.position).collect();
+        Ok(self.decide(0, move |draft| draft.redrive(&group, &positions)).await?.0)
     }
 
-    pub fn node(&self) -> NodeView {
-        NodeView {
-            node_id: 0,
-            cluster_id: String::new(),
-            term: 0,
-            leader: false,
-            applied: 0,
-            last: 0,
-            log_time: Timestamp(0),
-            log_bytes: 0,
-            indexed: 0,
-            started_at: Timestamp(0),
+    /// Throws all dead letters of a group away; answers how many there were.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub async fn purge_dead_letters(&self, group: GroupName) -> Result<u64, BrokerError> {
+        Ok(self.decide(0, move |draft| draft.purge_dead_letters(&group)).await?.0)
+    }
+
+    /// For each queue of `topics` the first offset that became ready at or after `time`.
+    fn offsets_at<'a>(
+        &self,
+        topics: impl IntoIterator<Item = &'a TopicName>,
+        time: Timestamp,
+    ) -> Result<Candidates, BrokerError> {
+        if !self.core.indexer.is_live() {
+            let text = "the queue index is being made; places in time are known once it is done".to_owned();
+            return Err(BrokerError::NotReady(text));
         }
+        let machine = self.core.machine.snapshot();
+        let mut candidates = Candidates::default();
+        for name in topics {
+            let Some((id, topic)) = machine.topic(name) else { continue };
+            for (queue, state) in (0..).zip(topic.queues.iter()) {
+                let found = self.core.indexer.index().first_at_or_after(id, queue, time);
+                let offset = found
+                    .map_err(|error| BrokerError::Fault(error.to_string()))?
+                    .unwrap_or(state.next_offset);
+                candidates.offsets.insert((id, queue), offset);
+            }
+        }
+        Ok(candidates)
     }
-    pub fn readiness(&self) -> Readiness {
-        Readiness { ready: false, checks: Vec::new() }
+
+    /// Has `decide` run against the next draft. Answers what it decided, once that is in the log, and the entry's index.
+    pub(super) async fn decide<T, F>(&self, bytes: usize, decide: F) -> Result<(T, u64), BrokerError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Draft) -> Result<T, Refusal> + Send + 'static,
+    {
+        self.check_serving()?;
+        let room = self.room(bytes)?;
+        let deadline = Instant::now() + self.core.options.request_timeout;
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Decide(Box::new(Request { decide, answer: None, reply, deadline, _room: room })))?;
+        answer.await.unwrap_or(Err(BrokerError::OutcomeUnknown))
     }
+
+    fn ask(&self, ask: Ask) -> Result<(), BrokerError> {
+        self.asks.send(ask).map_err(|_| BrokerError::NotReady("the broker has stopped".to_owned()))
+    }
+
+    fn check_serving(&self) -> Result<(), BrokerError> {
+        if self.core.stopping() {
+            return Err(BrokerError::NotReady("the broker is stopping".to_owned()));
+        }
+        if !self.core.serving.load(Ordering::Acquire) {
+            return Err(BrokerError::NotReady("the broker is starting, or has no leader".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn room(&self, bytes: usize) -> Result<Room, BrokerError> {
+        let full = |what: &str| {
+            BrokerError::Overloaded(format!("too many {what} wait to be written; try again shortly"))
+        };
+        let place = take(&self.core.request_room, 1).ok_or_else(|| full("requests"))?;
+        if bytes == 0 {
+            return Ok((place, None));
+        }
+        let kibibytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        Ok((place, Some(take(&self.core.byte_room, kibibytes).ok_or_else(|| full("bytes"))?)))
+    }
+
+    fn waiter_place(&self) -> Result<OwnedSemaphorePermit, BrokerError> {
+        take(&self.core.waiter_room, 1)
+            .ok_or_else(|| BrokerError::Overloaded("too many receives and subscriptions wait".to_owned()))
+    }
+}
+
+fn take(room: &Arc<Semaphore>, permits: u32) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(room).try_acquire_many_owned(permits).ok()
 }

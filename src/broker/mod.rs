@@ -1,18 +1,30 @@
 //! Use cases: what the API and the pages may ask for.
 //!
-//! A request goes to the [`proposer`] task, which gathers what waits, decides it against a draft of the machine, and puts
-//! one batch at a time through Raft. Consumers that wait stay with the proposer, so a message is leased to them in the
-//! very batch that accepts it.
+//! A request goes to the proposer task, which gathers what waits, decides it against a draft of the machine, and puts one
+//! batch at a time through Raft. Consumers that wait stay with the proposer, so a message is leased to them in the very
+//! batch that accepts it.
 
+mod ask;
+mod clock;
+mod core;
+mod delivery;
+mod duties;
 mod error;
 mod handle;
+mod indexer;
+mod look;
+mod proposer;
 mod read;
+mod scrub;
+mod start;
 mod subscription;
 mod views;
+mod waiters;
 
 pub use error::BrokerError;
 pub use handle::{Broker, ProduceAnswer, ProducedMessage, SettleAnswer, Waited};
 pub use read::{Browsed, DeliveredMessage, StoredMessage};
+pub use start::{Applying, Options, Running, StartError};
 pub use subscription::{CloseHow, CreditMode, Pushed, SubscribeRequest, Subscription};
 pub use views::{
     DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page, QueueView, Readiness, TopicView,

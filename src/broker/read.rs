@@ -1,7 +1,11 @@
 //! Messages as they are read back.
 
-use crate::machine::Leased;
-use crate::model::{Message, MessageId, QueueNo, Receipt, Timestamp, TopicName};
+use crate::machine::{BatchHeader, Leased, ProducedAs, ProducedMeta, decode_message};
+use crate::model::{Message, MessageId, Position, QueueEntry, QueueNo, Receipt, Timestamp, TopicName};
+use crate::storage::Log;
+
+use super::core::Core;
+use super::error::BrokerError;
 
 /// A message that was leased to a consumer.
 #[derive(Clone, Debug)]
@@ -48,4 +52,60 @@ pub struct Browsed {
     pub truncated: bool,
     /// Entries looked at.
     pub scanned: u64,
+}
+
+/// A message as it stands in the log.
+pub(super) struct Logged {
+    pub(super) message: Message,
+    pub(super) meta: ProducedMeta,
+    pub(super) accepted_at: Timestamp,
+}
+
+/// Reads the message at `position`. `Gone` when its segment was removed, `NotFound` when no message stands there.
+pub(super) fn logged(core: &Core, position: Position) -> Result<Logged, BrokerError> {
+    let log = core.replication.log();
+    let missing = || BrokerError::NotFound(format!("there is no message {}", MessageId::new(position)));
+    if position.index > core.machine.read(crate::machine::Machine::applied) {
+        return Err(missing());
+    }
+    let fault = |error: crate::storage::StorageError| BrokerError::Fault(error.to_string());
+    let Some(header) = log.part(position.index, 0).map_err(fault)? else {
+        return Err(BrokerError::Gone(format!(
+            "message {} is gone: retention removed it",
+            MessageId::new(position)
+        )));
+    };
+    let part =
+        log.part(position.index, usize::from(position.slot) + 1).map_err(fault)?.ok_or_else(missing)?;
+    let accepted_at = BatchHeader::decode(&header).map_err(|_| missing())?.time;
+    let (message, meta) = decode_message(&part).map_err(|_| missing())?;
+    Ok(Logged { message, meta, accepted_at })
+}
+
+/// Log time of the entry at `index`.
+pub(super) fn time_of(log: &Log, index: u64) -> Result<Timestamp, BrokerError> {
+    let fault = |what: &dyn std::fmt::Display| BrokerError::Fault(what.to_string());
+    let header =
+        log.part(index, 0).map_err(|error| fault(&error))?.ok_or_else(|| fault(&"its segment is gone"))?;
+    Ok(BatchHeader::decode(&header).map_err(|error| fault(&error))?.time)
+}
+
+/// The queue entry of a scheduled message, without the offset and times it gets when it becomes ready.
+pub(super) fn scheduled_entry(core: &Core, position: Position) -> Result<QueueEntry, BrokerError> {
+    let logged = logged(core, position)?;
+    let ProducedAs::Scheduled { due } = logged.meta.state else {
+        return Err(BrokerError::Fault(format!(
+            "message {} is in the schedule but was not scheduled",
+            MessageId::new(position)
+        )));
+    };
+    Ok(QueueEntry {
+        offset: 0,
+        position,
+        ready_at: due,
+        expires_at: logged.meta.ttl_ms.map_or(Timestamp::MAX, |ttl| due.plus(ttl)),
+        lane: logged.message.attributes.lane(),
+        tag: logged.message.attributes.tag.as_deref().map(std::sync::Arc::from),
+        body_bytes: u32::try_from(logged.message.body.len()).unwrap_or(u32::MAX),
+    })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::machine::Leased;
 use crate::model::{GroupId, GroupName, Millis, TopicName};
 
+use super::ask::Adjustment;
 use super::error::BrokerError;
 use super::read::DeliveredMessage;
 
@@ -61,6 +62,7 @@ pub struct Subscription {
     pub(super) pushed: tokio::sync::mpsc::UnboundedReceiver<Pushed>,
     pub(super) broker: super::Broker,
     pub(super) closed: bool,
+    pub(super) _place: tokio::sync::OwnedSemaphorePermit,
 }
 
 impl Subscription {
@@ -76,19 +78,28 @@ impl Subscription {
     pub fn load(&self, pushed: &Pushed) -> Result<Vec<DeliveredMessage>, BrokerError> {
         self.broker.load(pushed.group, pushed.index, &pushed.leased)
     }
+
+    /// Adds credit (credit mode); at most 10,000 may be outstanding, more is cut. `bytes`, once given, bounds the body
+    /// bytes of the next pushes as well.
+    pub fn credit(&self, messages: u32, bytes: Option<u64>) {
+        self.broker.adjust(self.session, Adjustment::Credit { messages, bytes });
+    }
+
+    /// Stops or goes on pushing.
+    pub fn pause(&self, paused: bool) {
+        self.broker.adjust(self.session, Adjustment::Pause(paused));
+    }
+
+    /// Ends it: nothing is pushed any more, and what it holds is given back or counts as run out.
+    pub fn close(&mut self, how: CloseHow) {
+        if !std::mem::replace(&mut self.closed, true) {
+            self.broker.adjust(self.session, Adjustment::Close(how));
+        }
+    }
 }
 
-#[expect(
-    clippy::unused_self,
-    unused_variables,
-    clippy::needless_pass_by_ref_mut,
-    reason = "signatures first"
-)]
-impl Subscription {
-    /// Adds credit (credit mode); at most 10,000 may be outstanding, more is cut. `bytes` bounds the next pushes as well.
-    pub fn credit(&self, messages: u32, bytes: Option<u64>) {}
-    /// Stops or goes on pushing.
-    pub fn pause(&self, paused: bool) {}
-    /// Ends it; nothing is pushed any more.
-    pub fn close(&mut self, how: CloseHow) {}
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.close(CloseHow::Broken);
+    }
 }

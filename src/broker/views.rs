@@ -143,6 +143,8 @@ pub struct NodeView {
     pub log_time: Timestamp,
     /// Bytes of all segments.
     pub log_bytes: u64,
+    /// Free bytes of the file system, as last measured.
+    pub free_bytes: u64,
     /// Up to which log index the queue index is made.
     pub indexed: u64,
     /// Since when the process runs.

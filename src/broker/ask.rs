@@ -1,0 +1,103 @@
+//! What is sent to the proposer.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::machine::{Draft, ReceiveRequest, Received, Refusal};
+use crate::model::{GroupName, Millis, Receipt, TopicName};
+
+use super::error::BrokerError;
+use super::subscription::{CloseHow, CreditMode, Pushed};
+
+/// One message to the proposer.
+pub(super) enum Ask {
+    /// Decide something and answer once it is in the log.
+    Decide(Box<dyn Decision>),
+    /// Lease messages, waiting for them if need be.
+    Receive(Waiting),
+    /// Start pushing.
+    Subscribe(Subscriber),
+    /// Change a running subscription.
+    Adjust(u64, Adjustment),
+    /// Give leases back whose messages never reached anybody.
+    GiveBack(Vec<Receipt>),
+}
+
+/// A request that is decided against the draft. May be decided more than once: a batch that did not take effect is
+/// known to have done nothing.
+pub(super) trait Decision: Send {
+    /// Decides; facts go into the draft, the answer stays inside.
+    fn decide(&mut self, draft: &mut Draft);
+    /// Hands the answer out: with the index of the entry that made it true, or why there is none.
+    fn finish(self: Box<Self>, outcome: Result<u64, BrokerError>);
+    /// Past this moment the caller is told that there is no answer.
+    fn deadline(&self) -> Instant;
+}
+
+/// The [`Decision`] that every use case is made of: a closure and the way back.
+pub(super) struct Request<T, F> {
+    pub(super) decide: F,
+    pub(super) answer: Option<Result<T, Refusal>>,
+    pub(super) reply: oneshot::Sender<Result<(T, u64), BrokerError>>,
+    pub(super) deadline: Instant,
+    /// Its share of the room for waiting requests; given back when it is answered.
+    pub(super) _room: Room,
+}
+
+/// A share of the room for waiting requests: one place, and its bytes.
+pub(super) type Room = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
+impl<T, F> Decision for Request<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Draft) -> Result<T, Refusal> + Send,
+{
+    fn decide(&mut self, draft: &mut Draft) {
+        self.answer = Some((self.decide)(draft));
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<u64, BrokerError>) {
+        let answer = match (outcome, self.answer) {
+            (Ok(index), Some(Ok(answer))) => Ok((answer, index)),
+            (Ok(_), Some(Err(refusal))) => Err(BrokerError::Refused(refusal)),
+            (Ok(_), None) => Err(BrokerError::OutcomeUnknown),
+            (Err(error), _) => Err(error),
+        };
+        // The caller may be gone; then nobody needs the answer.
+        let _ = self.reply.send(answer);
+    }
+
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+/// A receive that has not been answered yet. Its caller keeps the time: when it gives up it drops the other end.
+pub(super) struct Waiting {
+    pub(super) request: ReceiveRequest,
+    /// Whether an empty answer is wanted rather than a wait.
+    pub(super) at_once: bool,
+    pub(super) reply: oneshot::Sender<Result<(Received, u64), BrokerError>>,
+}
+
+/// A subscription as the proposer keeps it.
+pub(super) struct Subscriber {
+    pub(super) session: u64,
+    pub(super) group: GroupName,
+    pub(super) topic: Option<TopicName>,
+    pub(super) auto_create: bool,
+    pub(super) mode: CreditMode,
+    pub(super) lease_ms: Option<Millis>,
+    pub(super) client: Arc<str>,
+    pub(super) pushed: mpsc::UnboundedSender<Pushed>,
+}
+
+/// A change of a running subscription.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Adjustment {
+    Credit { messages: u32, bytes: Option<u64> },
+    Pause(bool),
+    Close(CloseHow),
+}

@@ -1,0 +1,146 @@
+//! What the proposer, the handles and the duties share.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, Semaphore};
+
+use crate::machine::{Candidates, Effects, Machine};
+use crate::model::{CANDIDATES_MAX, GroupName, QueueEntry, TICK_ITEMS_MAX, Timestamp};
+use crate::replication::{MachineView, Replication};
+use crate::storage::Space;
+
+use super::ask::Waiting;
+use super::indexer::Indexer;
+use super::{Options, read};
+
+/// Most entries read as candidates for all that wait for one group, in one batch.
+const GROUP_CANDIDATES_MAX: usize = 8 * CANDIDATES_MAX;
+
+/// Shared by every part of the broker.
+pub(super) struct Core {
+    pub(super) options: Options,
+    pub(super) replication: Replication,
+    /// The machine, for looking.
+    pub(super) machine: MachineView,
+    pub(super) node_id: u64,
+    pub(super) cluster_id: String,
+    pub(super) indexer: Arc<Indexer>,
+    /// Effects of applied batches that the proposer has not taken yet.
+    pub(super) inbox: Arc<Mutex<Effects>>,
+    /// Whether this node leads and its leadership is open.
+    pub(super) serving: AtomicBool,
+    /// Told when `serving` becomes true.
+    pub(super) served: Notify,
+    /// Told when something besides a batch may have made messages reachable (index progress, free space).
+    pub(super) nudge: Notify,
+    /// Set once, when the broker stops.
+    pub(super) stopping: AtomicBool,
+    /// Told when the broker stops: receives answer at once.
+    pub(super) stopped: Notify,
+    /// Whether the host's clock is more than an hour away from log time.
+    pub(super) clock_jumped: AtomicBool,
+    /// Damage that the scrub found, named.
+    pub(super) damage: Mutex<Option<String>>,
+    /// Places for requests that wait to be decided.
+    pub(super) request_room: Arc<Semaphore>,
+    /// Bytes (in KiB) of bodies that wait to be decided.
+    pub(super) byte_room: Arc<Semaphore>,
+    /// Places for receives and subscriptions that wait.
+    pub(super) waiter_room: Arc<Semaphore>,
+    /// The number the next subscription gets. Begins at random, so that leases of an earlier process are nobody's.
+    pub(super) next_session: std::sync::atomic::AtomicU64,
+    pub(super) started_at: Timestamp,
+}
+
+impl Core {
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Takes what applied batches left for the leader.
+    pub(super) fn take_effects(&self) -> Effects {
+        std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether there is disk space for leases, retries and schedules.
+    pub(super) fn may_lease(&self) -> bool {
+        self.replication.log().space() <= Space::Low
+    }
+
+    /// Whether there is disk space for new messages.
+    pub(super) fn may_produce(&self) -> bool {
+        self.replication.log().space() == Space::Open
+    }
+
+    /// Reads what the next batch needs from index and log, so that deciding does no I/O.
+    pub(super) fn candidates<'a>(
+        &self,
+        machine: &Machine,
+        now: Timestamp,
+        due: &BTreeSet<GroupName>,
+        receives: impl IntoIterator<Item = &'a Waiting>,
+    ) -> Candidates {
+        let mut candidates = Candidates::default();
+        for group in due {
+            self.read_queues(machine, group, GROUP_CANDIDATES_MAX, &mut candidates);
+        }
+        let mut seen = BTreeSet::new();
+        for waiting in receives {
+            let group = &waiting.request.group;
+            if !due.contains(group) && seen.insert(group.clone()) {
+                self.read_queues(machine, group, GROUP_CANDIDATES_MAX, &mut candidates);
+            }
+        }
+        if machine.next_due().is_some_and(|due| due <= now) {
+            for (_, position, scheduled) in machine.due_scheduled(TICK_ITEMS_MAX, now) {
+                match read::scheduled_entry(self, position) {
+                    Ok(entry) => {
+                        candidates.due.insert(position, entry);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, topic = scheduled.topic.0, "a scheduled message cannot be read; schedules stop here");
+                        break;
+                    }
+                }
+            }
+        }
+        candidates
+    }
+
+    fn read_queues(&self, machine: &Machine, group: &GroupName, budget: usize, candidates: &mut Candidates) {
+        let mut left = budget;
+        for want in machine.wants(group, None, 0) {
+            let key = (want.topic, want.queue);
+            if left == 0 || candidates.entries.contains_key(&key) {
+                continue;
+            }
+            match self.indexer.index().entries(want.topic, want.queue, want.from, left.min(CANDIDATES_MAX)) {
+                Ok(entries) => {
+                    left = left.saturating_sub(entries.len());
+                    candidates.entries.insert(key, entries);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the queue index cannot be read; it is made again from the log");
+                    self.indexer.distrust();
+                }
+            }
+        }
+    }
+
+    /// The entries of one queue from `from` on, as far as they are indexed.
+    pub(super) fn entries(
+        &self,
+        topic: crate::model::TopicId,
+        queue: u16,
+        from: u64,
+        limit: usize,
+    ) -> Vec<QueueEntry> {
+        self.indexer.index().entries(topic, queue, from, limit).unwrap_or_else(|error| {
+            tracing::error!(%error, "the queue index cannot be read; it is made again from the log");
+            self.indexer.distrust();
+            Vec::new()
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! What the leader does without being asked: retention, the sweep of messages past their TTL, and every node's own
+//! cleaning of its disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::machine::Machine;
+use crate::model::{QueueEntry, QueueNo, TICK_ITEMS_MAX, Timestamp, TopicId};
+
+use super::handle::Broker;
+
+/// How often retention, the TTL sweep and the cleaner look.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Runs the duties until the broker stops. An idle broker finds nothing to do and writes nothing.
+pub(super) async fn run(broker: Broker) {
+    let mut every = interval(EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            () = broker.core.stopped.notified() => return,
+        }
+        if broker.core.stopping() {
+            return;
+        }
+        if broker.core.serving.load(std::sync::atomic::Ordering::Acquire) {
+            advance_retention(&broker).await;
+            sweep_expired(&broker).await;
+        }
+        let cleaner = broker.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || clean_segments(&cleaner)).await {
+            tracing::error!(%error, "the cleaner failed");
+        }
+    }
+}
+
+/// Moves each queue's first kept offset past what is older than the topic's `max_age`. The machine holds it back at
+/// what some group has not settled.
+async fn advance_retention(broker: &Broker) {
+    if !broker.core.indexer.is_live() {
+        return;
+    }
+    let machine = broker.core.machine.snapshot();
+    let now = machine.now().max(super::clock::wall_time());
+    for (id, topic) in machine.topics() {
+        let horizon = Timestamp(now.0.saturating_sub(topic.settings.max_age_ms));
+        let firsts: Vec<(QueueNo, u64)> = (0..)
+            .zip(topic.queues.iter())
+            .filter(|(_, state)| state.first_kept < state.next_offset)
+            .filter_map(|(queue, state)| {
+                let found = broker.core.indexer.index().first_at_or_after(id, queue, horizon).ok()?;
+                let first = found.unwrap_or(state.next_offset);
+                (first > state.first_kept).then_some((queue, first))
+            })
+            .collect();
+        if !firsts.is_empty() {
+            retain(broker, id, firsts).await;
+        }
+    }
+}
+
+async fn retain(broker: &Broker, topic: TopicId, firsts: Vec<(QueueNo, u64)>) {
+    let moved = broker.decide(0, move |draft| Ok(draft.retain(topic, &firsts))).await;
+    if let Err(error) = moved {
+        tracing::warn!(%error, "retention waits for the next round");
+    }
+}
+
+/// Settles messages that outlived their TTL before anybody looked at them.
+async fn sweep_expired(broker: &Broker) {
+    loop {
+        let now = broker.core.machine.read(Machine::now).max(super::clock::wall_time());
+        let expired = match broker.core.indexer.index().expired(now, TICK_ITEMS_MAX) {
+            Ok(expired) => expired,
+            Err(error) => {
+                tracing::error!(%error, "the queue index cannot be read; it is made again from the log");
+                broker.core.indexer.distrust();
+                return;
+            }
+        };
+        if expired.is_empty() {
+            return;
+        }
+        let full = expired.len() == TICK_ITEMS_MAX;
+        let mut by_queue: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>> = BTreeMap::new();
+        for (topic, queue, entry) in expired {
+            by_queue.entry((topic, queue)).or_default().push(entry);
+        }
+        if let Err(error) = broker.decide(0, move |draft| Ok(draft.expire_sweep(&by_queue))).await {
+            tracing::warn!(%error, "the TTL sweep waits for the next round");
+            return;
+        }
+        if !full {
+            return;
+        }
+    }
+}
+
+/// Removes the segments that lie at or below the purge mark and into which nothing live or retained points.
+fn clean_segments(broker: &Broker) {
+    let log = broker.core.replication.log();
+    let Some(purged) = log.purged() else { return };
+    if !broker.core.indexer.is_live() {
+        return;
+    }
+    let candidates: Vec<(u64, u64, u64)> = log
+        .segments()
+        .into_iter()
+        .filter(|segment| segment.sealed)
+        .filter_map(|segment| Some((segment.id, segment.first_index, segment.last_index?)))
+        .filter(|(_, _, last)| *last <= purged.index)
+        .collect();
+    if candidates.is_empty() {
+        return;
+    }
+    let machine = broker.core.machine.snapshot();
+    let mut pinned = BTreeSet::new();
+    machine.for_each_pin(|position| {
+        let at = candidates.partition_point(|(_, _, last)| *last < position.index);
+        if candidates.get(at).is_some_and(|(_, first, _)| *first <= position.index) {
+            pinned.insert(at);
+        }
+    });
+    for (at, (id, first, last)) in candidates.iter().enumerate() {
+        if pinned.contains(&at) || retained(broker, &machine, *first, *last) {
+            continue;
+        }
+        match log.remove_segment(*id) {
+            Ok(()) => {
+                broker.core.indexer.index().segment_gone(*first);
+                tracing::info!(segment = id, "removed a segment: nothing live or retained points into it");
+            }
+            Err(error) => {
+                tracing::error!(%error, segment = id, "a segment could not be removed");
+                return;
+            }
+        }
+    }
+}
+
+/// Whether some queue still keeps a message whose body or offset stands in this stretch of the log.
+fn retained(broker: &Broker, machine: &Machine, first: u64, last: u64) -> bool {
+    let pins = match broker.core.indexer.index().pins(first..=last) {
+        Ok(pins) => pins,
+        Err(error) => {
+            tracing::error!(%error, "the queue index cannot be read; it is made again from the log");
+            broker.core.indexer.distrust();
+            return true;
+        }
+    };
+    pins.into_iter().any(|(topic, queue, max_offset)| {
+        machine
+            .topic_by_id(topic)
+            .and_then(|topic| topic.queues.get(usize::from(queue)).copied())
+            .is_some_and(|queue| queue.first_kept <= max_offset)
+    })
+}

@@ -1,0 +1,282 @@
+//! Keeps the queue index in step with the log, in log order, and makes it again when it cannot be trusted.
+//!
+//! Live, every applied batch is fed right after it was applied. After a start, or when the index was found damaged, one
+//! thread streams the log from where the index ends; batches applied meanwhile are left to it, until it has caught up.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::machine::{Batch, Fact};
+use crate::model::{Position, TopicId};
+use crate::storage::index::{Feed, Index, IndexError, Opened};
+use crate::storage::{Log, RecordKind, Space};
+
+/// Bytes of log read in one go while catching up.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Feeds the index.
+pub(super) struct Indexer {
+    index: Index,
+    log: Log,
+    state: Mutex<State>,
+    distrusted: AtomicBool,
+    applied: AtomicU64,
+    stopping: AtomicBool,
+}
+
+struct State {
+    /// The next log index to feed.
+    next: u64,
+    /// The last batch that took effect before `next`; none when that is not known.
+    base: Option<u64>,
+    /// Whether batches are fed as they are applied.
+    live: bool,
+}
+
+impl Indexer {
+    /// An indexer that goes on where `opened` says that the index ends.
+    pub(super) fn new(index: Index, log: Log, opened: &Opened) -> Indexer {
+        let start = log.first_kept().unwrap_or(0);
+        let (next, base) =
+            if opened.rebuild { (start, None) } else { (opened.trusted_up_to + 1, Some(opened.base)) };
+        Indexer {
+            index,
+            log,
+            state: Mutex::new(State { next, base, live: false }),
+            distrusted: AtomicBool::new(false),
+            applied: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Up to which log index the index is made.
+    pub(super) fn indexed_up_to(&self) -> u64 {
+        self.lock().next.saturating_sub(1)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in an entry that was just applied; `batch` is none when it did not take effect or holds no batch.
+    pub(super) fn applied(&self, index: u64, batch: Option<&Batch>) {
+        self.note_applied(index);
+        let mut state = self.lock();
+        if !state.live {
+            return;
+        }
+        self.feed(&mut state, index, batch);
+    }
+
+    /// Notes how far the machine is.
+    pub(super) fn note_applied(&self, index: u64) {
+        self.applied.fetch_max(index, Ordering::AcqRel);
+    }
+
+    fn feed(&self, state: &mut State, index: u64, batch: Option<&Batch>) {
+        if batch.is_some() {
+            state.base = Some(index);
+        }
+        if let Err(error) = self.feed_batch(state, index, batch) {
+            tracing::error!(%error, "the queue index is made again from the log");
+            self.distrust();
+        }
+        state.next = index + 1;
+    }
+
+    fn feed_batch(&self, state: &State, index: u64, batch: Option<&Batch>) -> Result<(), IndexError> {
+        let feed = Feed::InOrder { index, base: state.base.unwrap_or(0) };
+        let Some(batch) = batch else { return self.index.feed(feed, []) };
+        let keys: Vec<_> = keys(index, batch).collect();
+        if !keys.is_empty() {
+            self.index.feed_keys(keys)?;
+        }
+        self.index.feed(feed, batch.queue_entries(index))?;
+        for fact in &batch.facts {
+            match fact {
+                Fact::TopicDeleted { id } => self.index.forget_topic(*id),
+                Fact::Kept { topic, firsts } => {
+                    for (queue, first) in firsts {
+                        self.index.forget_below(*topic, *queue, *first);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the index made again from the oldest kept entry.
+    pub(super) fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Release);
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether every applied batch is in the index.
+    pub(super) fn is_live(&self) -> bool {
+        self.lock().live && !self.distrusted.load(Ordering::Acquire)
+    }
+
+    /// Runs on a thread of its own until stopped: catches up, then watches for distrust. `progress` is called now and
+    /// then while catching up, and once it is done.
+    pub(super) fn run(self: Arc<Self>, progress: impl Fn()) {
+        let mut told = BTreeSet::new();
+        let mut space = Space::Open;
+        while !self.stopping.load(Ordering::Acquire) {
+            self.tell_segments(&mut told);
+            space = self.watch_space(space, &progress);
+            if self.distrusted.swap(false, Ordering::AcqRel) {
+                let mut state = self.lock();
+                if let Err(error) = self.index.reset() {
+                    tracing::error!(%error, "the queue index cannot be made again; receiving from a backlog stops");
+                    self.distrust();
+                }
+                *state = State { next: self.log.first_kept().unwrap_or(0), base: None, live: false };
+            }
+            if !self.lock().live {
+                if let Err(error) = self.catch_up(&progress) {
+                    tracing::error!(%error, "the log cannot be read while the index is made");
+                    std::thread::sleep(std::time::Duration::from_secs(1));
+                }
+                progress();
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(500));
+        }
+    }
+
+    /// Tells the index of log segments, so that it can say which ones are still needed.
+    fn tell_segments(&self, told: &mut BTreeSet<u64>) {
+        for segment in self.log.segments() {
+            if told.insert(segment.first_index) {
+                self.index.segment_started(segment.first_index);
+            }
+        }
+    }
+
+    /// Keeps the index off a disk that is nearly full, and looks whether there is space again.
+    fn watch_space(&self, before: Space, progress: &impl Fn()) -> Space {
+        if before != Space::Open
+            && let Err(error) = self.log.measure_space()
+        {
+            tracing::warn!(%error, "free disk space is not known");
+        }
+        let now = self.log.space();
+        if now != before {
+            self.index.pause_feed_to_disk(now != Space::Open);
+            progress();
+        }
+        now
+    }
+
+    /// A stretch of the log: index, and the batch if the entry holds one.
+    fn read(&self, from: u64, to: u64) -> Result<Vec<(u64, Option<Batch>)>, CatchUpError> {
+        let records = self.log.read(from, to, CHUNK_BYTES)?;
+        let decode = |record: &crate::storage::Record| match record.kind {
+            RecordKind::Batch => Batch::decode(&record.parts)
+                .map(|batch| (record.index, Some(batch)))
+                .map_err(|error| CatchUpError::Decode { index: record.index, error }),
+            _ => Ok((record.index, None)),
+        };
+        records.iter().map(|record| decode(record)).collect()
+    }
+
+    /// The first index from `from` on that a kept segment may hold.
+    fn next_kept(&self, from: u64) -> u64 {
+        let segments = self.log.segments();
+        let later = segments.iter().map(|segment| segment.first_index).find(|first| *first > from);
+        later.unwrap_or(u64::MAX)
+    }
+
+    fn catch_up(&self, progress: &impl Fn()) -> Result<(), CatchUpError> {
+        let from = self.lock().next;
+        let to = self.applied.load(Ordering::Acquire);
+        if to > from + 10_000 {
+            tracing::info!(from, to, "making the queue index from the log");
+        }
+        let mut chunks = 0u64;
+        loop {
+            if self.stopping.load(Ordering::Acquire) || self.distrusted.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            let next = self.lock().next;
+            let applied = self.applied.load(Ordering::Acquire);
+            if next > applied {
+                // Between this look and going live nothing may be applied, so look again under the lock.
+                let mut state = self.lock();
+                if state.next > self.applied.load(Ordering::Acquire) {
+                    state.live = true;
+                    return Ok(());
+                }
+                continue;
+            }
+            let batches = self.read(next, applied + 1)?;
+            let mut state = self.lock();
+            if batches.is_empty() {
+                // A gap: those segments are gone because nothing in them was live.
+                state.next = self.next_kept(next).min(applied + 1);
+                continue;
+            }
+            for (at, (index, batch)) in batches.iter().enumerate() {
+                let effective = batch.as_ref().filter(|batch| {
+                    let later = batches.iter().skip(at + 1).filter_map(|(_, later)| later.as_ref());
+                    took_effect(state.base, *index, batch, later)
+                });
+                self.feed(&mut state, *index, effective);
+            }
+            drop(state);
+            chunks += 1;
+            if chunks.is_multiple_of(16) {
+                progress();
+            }
+        }
+    }
+}
+
+/// The business keys in a batch at `index`, hashed, and the messages that carry them.
+fn keys(index: u64, batch: &Batch) -> impl Iterator<Item = (TopicId, u64, Position)> + '_ {
+    batch.facts.iter().zip(0u16..).flat_map(move |(fact, slot)| {
+        let produced = match fact {
+            Fact::Produced(produced) => Some(produced),
+            _ => None,
+        };
+        let topic = produced.map_or(TopicId(0), |produced| produced.topic);
+        let keys = produced.map(|produced| produced.message.attributes.keys.as_slice()).unwrap_or_default();
+        keys.iter().map(move |key| (topic, crate::model::key_hash(key), Position { index, slot }))
+    })
+}
+
+/// Why the log could not be read.
+#[derive(Debug, thiserror::Error)]
+enum CatchUpError {
+    #[error(transparent)]
+    Storage(#[from] crate::storage::StorageError),
+    #[error("entry {index}: {error}")]
+    Decode { index: u64, error: crate::model::wire::DecodeError },
+}
+
+/// Whether a batch read back from the log took effect: it builds on the last one that did. Where that is not known (the
+/// first batch after a gap) the next batch that names this one as its base tells; with none, nothing refused it.
+fn took_effect<'a>(
+    base: Option<u64>,
+    index: u64,
+    batch: &Batch,
+    later: impl IntoIterator<Item = &'a Batch>,
+) -> bool {
+    if batch.starts_leadership() {
+        return true;
+    }
+    match base {
+        Some(base) => batch.base == base,
+        None => {
+            later.into_iter().find(|later| !later.starts_leadership()).is_none_or(|later| later.base >= index)
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! Looking without changing: topics, groups, messages, dead letters, the node.
+
+use std::sync::atomic::Ordering;
+
+use crate::machine::{Dead, Fact, FailCause, Group, Machine, Progress, Topic};
+use crate::model::{Filter, GroupId, GroupName, MessageId, Position, QueueNo, Timestamp, TopicId, TopicName};
+use crate::storage::Space;
+
+use super::clock;
+use super::error::BrokerError;
+use super::handle::Broker;
+use super::read::{self, Browsed, StoredMessage};
+use super::views::{
+    DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page, QueueView, Readiness, TopicView,
+};
+
+/// Most index entries that one look at a filtered group's lag counts.
+const COUNT_MAX: usize = 20_000;
+
+/// Most body bytes of one browse answer; the next page goes on.
+const BROWSE_BYTES_MAX: usize = 8 << 20;
+
+impl Broker {
+    /// One topic.
+    ///
+    /// # Errors
+    /// `TopicNotFound`.
+    pub fn topic(&self, name: &TopicName) -> Result<TopicView, BrokerError> {
+        let machine = self.core.machine.snapshot();
+        let (_, topic) = find_topic(&machine, name)?;
+        Ok(topic_view(&machine, topic))
+    }
+
+    /// Topics in name order, after `cursor` (a name).
+    #[must_use]
+    pub fn topics(&self, cursor: Option<&str>, limit: usize) -> Page<TopicView> {
+        let machine = self.core.machine.snapshot();
+        let after = cursor.and_then(|name| name.parse().ok());
+        let rows = machine.topics_after(after.as_ref());
+        page(rows, limit, |(_, topic)| topic.name.to_string(), |(_, topic)| topic_view(&machine, topic))
+    }
+
+    /// One group.
+    ///
+    /// # Errors
+    /// `GroupNotFound`.
+    pub fn group(&self, name: &GroupName) -> Result<GroupView, BrokerError> {
+        let machine = self.core.machine.snapshot();
+        let (_, group) = find_group(&machine, name)?;
+        Ok(self.group_view(&machine, group))
+    }
+
+    /// The name of a group by its incarnation, for receipts that come without it; none when it is deleted.
+    #[must_use]
+    pub fn group_name(&self, id: GroupId) -> Option<GroupName> {
+        self.core.machine.read(|machine| machine.group_by_id(id).map(|group| group.name.clone()))
+    }
+
+    /// Groups in name order, after `cursor` (a name).
+    #[must_use]
+    pub fn groups(&self, cursor: Option<&str>, limit: usize) -> Page<GroupView> {
+        let machine = self.core.machine.snapshot();
+        let after = cursor.and_then(|name| name.parse().ok());
+        let rows = machine.groups_after(after.as_ref());
+        page(rows, limit, |(_, group)| group.name.to_string(), |(_, group)| self.group_view(&machine, group))
+    }
+
+    fn group_view(&self, machine: &Machine, group: &Group) -> GroupView {
+        let mut settings = (*group.settings).clone();
+        settings.retry = Some(settings.retry());
+        let now = clock::wall_time().max(machine.now());
+        let topics = group
+            .settings
+            .subscriptions
+            .iter()
+            .filter_map(|subscription| {
+                let (id, topic) = machine.topic(&subscription.topic)?;
+                Some(self.group_topic_view(group, (id, topic), &subscription.filter, now))
+            })
+            .collect();
+        GroupView {
+            name: group.name.clone(),
+            settings,
+            paused: group.paused,
+            dead_letters: group.dead.len() as u64,
+            in_flight: group.in_flight,
+            made_at: group.made_at,
+            topics,
+        }
+    }
+
+    fn group_topic_view(
+        &self,
+        group: &Group,
+        (id, topic): (TopicId, &Topic),
+        filter: &Filter,
+        now: Timestamp,
+    ) -> GroupTopicView {
+        let mut view = GroupTopicView {
+            topic: topic.name.clone(),
+            lag: 0,
+            counting: false,
+            lag_ms: 0,
+            ready: 0,
+            in_flight: 0,
+            retrying: 0,
+            cursors: Vec::new(),
+        };
+        let mut count_left = COUNT_MAX;
+        let mut oldest: Option<Timestamp> = None;
+        for (queue, state) in (0..).zip(topic.queues.iter()) {
+            let Some(progress) = group.progress.get(&(id, queue)) else { continue };
+            let unlooked = self.unlooked(progress, (id, queue, state.next_offset), filter, &mut count_left);
+            view.lag += progress.items.len() as u64 + unlooked.count;
+            view.counting |= unlooked.counting;
+            view.in_flight += progress.leased;
+            view.retrying += progress.retrying;
+            view.cursors.push(cursor(progress));
+            let first = progress.items.values().next().map(|item| item.ready_at).or(unlooked.first_ready_at);
+            oldest = [oldest, first].into_iter().flatten().min();
+        }
+        view.ready = view.lag.saturating_sub(view.in_flight + view.retrying);
+        view.lag_ms = oldest.map_or(0, |ready_at| now.since(ready_at));
+        view
+    }
+
+    /// What a group has not looked at yet in one queue.
+    fn unlooked(
+        &self,
+        progress: &Progress,
+        (topic, queue, end): (TopicId, QueueNo, u64),
+        filter: &Filter,
+        left: &mut usize,
+    ) -> Unlooked {
+        let beyond: u64 = progress.beyond.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
+        let span = end.saturating_sub(progress.next).saturating_sub(beyond);
+        if span == 0 {
+            return Unlooked::default();
+        }
+        if filter.is_all() {
+            let first = self.core.entries(topic, queue, progress.next, 1);
+            return Unlooked {
+                count: span,
+                counting: false,
+                first_ready_at: first.first().map(|entry| entry.ready_at),
+            };
+        }
+        let entries = self.core.entries(topic, queue, progress.next, *left);
+        *left = left.saturating_sub(entries.len());
+        let seen_to = entries.last().map_or(progress.next, |entry| entry.offset + 1);
+        let mut matching = entries.iter().filter(|entry| {
+            let settled = progress.beyond.get_prev(&entry.offset).is_some_and(|(_, to)| entry.offset < *to);
+            !settled && filter.matches(entry.tag.as_deref())
+        });
+        let first_ready_at = matching.clone().next().map(|entry| entry.ready_at);
+        Unlooked {
+            count: matching.by_ref().count() as u64 + end.saturating_sub(seen_to),
+            counting: seen_to < end,
+            first_ready_at,
+        }
+    }
+
+    /// One message by id.
+    ///
+    /// # Errors
+    /// `NotFound`, `Gone`, or a fault of the disk.
+    pub fn message(&self, id: MessageId) -> Result<StoredMessage, BrokerError> {
+        let machine = self.core.machine.snapshot();
+        self.stored(&machine, id.position, None)
+    }
+
+    fn stored(
+        &self,
+        machine: &Machine,
+        position: Position,
+        offset: Option<u64>,
+    ) -> Result<StoredMessage, BrokerError> {
+        let logged = read::logged(&self.core, position)?;
+        let gone = || {
+            BrokerError::NotFound(format!(
+                "message {} belongs to a topic that is deleted",
+                MessageId::new(position)
+            ))
+        };
+        let topic = machine.topic_by_id(logged.meta.topic).ok_or_else(gone)?;
+        let (known_offset, due) = match logged.meta.state {
+            crate::machine::ProducedAs::Ready { offset } => (Some(offset), None),
+            crate::machine::ProducedAs::Scheduled { due } => (None, Some(due)),
+        };
+        let offset = offset.or(known_offset);
+        let queue = logged.meta.queue;
+        let kept = topic.queues.get(usize::from(queue)).map_or(0, |queue| queue.first_kept);
+        if offset.is_some_and(|offset| offset < kept) && !is_live(machine, position) {
+            return Err(BrokerError::Gone(format!(
+                "message {} is gone: retention removed it",
+                MessageId::new(position)
+            )));
+        }
+        Ok(StoredMessage {
+            id: MessageId::new(position),
+            topic: topic.name.clone(),
+            queue,
+            offset,
+            accepted_at: logged.accepted_at,
+            due,
+            message: logged.message,
+        })
+    }
+
+    /// A queue from `offset` on (none: the first kept).
+    ///
+    /// # Errors
+    /// `TopicNotFound`, `QueueNotFound`, `Gone` below the first kept offset, or a fault of the disk.
+    pub fn browse(
+        &self,
+        topic: &TopicName,
+        queue: u64,
+        offset: Option<u64>,
+        limit: usize,
+    ) -> Result<Browsed, BrokerError> {
+        let machine = self.core.machine.snapshot();
+        let (id, found) = find_topic(&machine, topic)?;
+        let queues = u16::try_from(found.queues.len()).unwrap_or(u16::MAX);
+        let missing = || crate::machine::Refusal::QueueNotFound { queue, queues };
+        let state =
+            usize::try_from(queue).ok().and_then(|queue| found.queues.get(queue)).ok_or_else(missing)?;
+        let from = offset.unwrap_or(state.first_kept);
+        if from < state.first_kept {
+            let text = format!(
+                "offset {from} is gone: queue {queue} keeps messages from offset {} on",
+                state.first_kept
+            );
+            return Err(BrokerError::Gone(text));
+        }
+        let queue = u16::try_from(queue).unwrap_or(u16::MAX);
+        let entries = self.core.entries(id, queue, from, limit);
+        let mut messages = Vec::with_capacity(entries.len());
+        let mut next = from;
+        let mut bytes = 0;
+        for entry in &entries {
+            if bytes > BROWSE_BYTES_MAX {
+                break;
+            }
+            bytes += entry.body_bytes as usize;
+            messages.push(self.stored(&machine, entry.position, Some(entry.offset))?);
+            next = entry.offset + 1;
+        }
+        let truncated = entries.is_empty() && from < state.next_offset;
+        Ok(Browsed {
+            scanned: messages.len() as u64,
+            messages,
+            next_offset: (next < state.next_offset).then_some(next),
+            truncated,
+        })
+    }
+
+    /// Dead letters in message order, after `cursor`.
+    ///
+    /// # Errors
+    /// `GroupNotFound`.
+    pub fn dead_letters(
+        &self,
+        group: &GroupName,
+        cursor: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Page<DeadLetterView>, BrokerError> {
+        let machine = self.core.machine.snapshot();
+        let (_, group) = find_group(&machine, group)?;
+        let after = cursor.map(|id| id.position);
+        let rows = group
+            .dead
+            .range((
+                after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded),
+                std::ops::Bound::Unbounded,
+            ))
+            .map(|(position, dead)| (*position, dead));
+        Ok(page(
+            rows,
+            limit,
+            |(position, _)| MessageId::new(*position).to_string(),
+            |(position, dead)| {
+                // The list is for finding; reasons are read for one dead letter at a time.
+                dead_letter_view(position, dead, Vec::new())
+            },
+        ))
+    }
+
+    /// One dead letter with its history and its message.
+    ///
+    /// # Errors
+    /// `GroupNotFound`, `NotFound`, or a fault of the disk.
+    pub fn dead_letter(
+        &self,
+        group: &GroupName,
+        id: MessageId,
+    ) -> Result<(DeadLetterView, StoredMessage), BrokerError> {
+        let machine = self.core.machine.snapshot();
+        let (_, group) = find_group(&machine, group)?;
+        let missing = || BrokerError::NotFound(format!("group '{}' has no dead letter {id}", group.name));
+        let dead = group.dead.get(&id.position).ok_or_else(missing)?;
+        let history = dead.history.as_deref();
+        let positions = history.into_iter().flat_map(|history| history.first.iter().chain(&history.last));
+        let failures = positions.map(|position| self.failure(*position)).collect::<Result<Vec<_>, _>>()?;
+        let logged = read::logged(&self.core, id.position)?;
+        let message = StoredMessage {
+            id,
+            topic: dead.topic_name.clone(),
+            queue: dead.queue,
+            offset: Some(dead.offset),
+            accepted_at: logged.accepted_at,
+            due: None,
+            message: logged.message,
+        };
+        Ok((dead_letter_view(id.position, dead, failures), message))
+    }
+
+    /// One failed delivery, read from the log.
+    fn failure(&self, position: Position) -> Result<FailureView, BrokerError> {
+        let log = self.core.replication.log();
+        let fault = |what: &dyn std::fmt::Display| {
+            BrokerError::Fault(format!("a failure at {position:?} cannot be read: {what}"))
+        };
+        let at = read::time_of(log, position.index).map_err(|error| fault(&error))?;
+        let fact = self.core.replication.fact(position).map_err(|error| fault(&error))?;
+        let cause = match fact {
+            Some(Fact::Failed { cause, .. }) => Some(cause),
+            Some(Fact::Dead { cause, .. }) => cause,
+            _ => return Err(fault(&"no failure stands there")),
+        };
+        let (cause, reason) = match cause {
+            Some(FailCause::RanOut) => ("lease_expired", None),
+            Some(FailCause::Broken) => ("connection_lost", None),
+            Some(FailCause::Nacked { reason }) => ("nack", reason),
+            Some(FailCause::Rejected { reason }) => ("rejected", reason),
+            None => ("unknown", None),
+        };
+        Ok(FailureView { at, cause, reason: reason.map(String::from) })
+    }
+
+    /// The node as pages and `/v1/version` show it.
+    #[must_use]
+    pub fn node(&self) -> NodeView {
+        let replication = &self.core.replication;
+        let leadership = *replication.leadership().borrow();
+        let progress = replication.progress();
+        NodeView {
+            node_id: self.core.node_id,
+            cluster_id: self.core.cluster_id.clone(),
+            term: leadership.term,
+            leader: leadership.leader,
+            applied: progress.applied.unwrap_or(0),
+            last: progress.last.unwrap_or(0),
+            log_time: self.core.machine.read(Machine::now),
+            log_bytes: replication.log().size_bytes(),
+            free_bytes: replication.log().free_space(),
+            indexed: self.core.indexer.indexed_up_to(),
+            started_at: self.core.started_at,
+        }
+    }
+
+    /// Whether the node can do its work, check by check.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let core = &self.core;
+        let serving = core.serving.load(Ordering::Acquire) && !core.stopping();
+        let space = core.replication.log().space();
+        let indexed = core.indexer.indexed_up_to();
+        let applied = core.machine.read(Machine::applied);
+        let index = if core.indexer.is_live() {
+            format!("made up to log index {indexed}")
+        } else {
+            format!(
+                "being made: {indexed} of {applied} log entries; what is not indexed yet is delivered later"
+            )
+        };
+        let clock_ok = !core.clock_jumped.load(Ordering::Relaxed);
+        let clock =
+            if clock_ok { "in step" } else { "the host's clock is more than an hour away from log time" };
+        let disk = match space {
+            Space::Open => "enough free space",
+            Space::Low => "under the reserve: producers are refused with 507",
+            Space::Tight => "under half the reserve: only settling, seeking and deleting work",
+            Space::Full => "full: nothing can be written",
+        };
+        let damage = core.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let checks = vec![
+            (
+                "serving",
+                serving,
+                if serving { "leading" } else { "starting, stopping, or no leader" }.to_owned(),
+            ),
+            ("disk", space == Space::Open, disk.to_owned()),
+            ("index", true, index),
+            ("clock", clock_ok, clock.to_owned()),
+            ("log", damage.is_none(), damage.unwrap_or_else(|| "no damage found".to_owned())),
+        ];
+        // Without space the node still serves receivers, and a wrong host clock harms nobody: both only show.
+        Readiness { ready: serving, checks }
+    }
+}
+
+/// Index entries that a group has not looked at yet.
+#[derive(Default)]
+struct Unlooked {
+    count: u64,
+    counting: bool,
+    first_ready_at: Option<Timestamp>,
+}
+
+/// The lowest unsettled offset.
+fn cursor(progress: &Progress) -> u64 {
+    progress.items.keys().find(|place| place.turn == 0).map_or(progress.next, |place| place.offset)
+}
+
+fn find_topic<'a>(machine: &'a Machine, name: &TopicName) -> Result<(TopicId, &'a Topic), BrokerError> {
+    let missing = || BrokerError::Refused(crate::machine::Refusal::TopicNotFound(name.clone()));
+    machine.topic(name).ok_or_else(missing)
+}
+
+fn find_group<'a>(machine: &'a Machine, name: &GroupName) -> Result<(GroupId, &'a Group), BrokerError> {
+    let missing = || BrokerError::Refused(crate::machine::Refusal::GroupNotFound(name.clone()));
+    machine.group(name).ok_or_else(missing)
+}
+
+fn topic_view(machine: &Machine, topic: &Topic) -> TopicView {
+    let queues = (0..).zip(topic.queues.iter());
+    TopicView {
+        name: topic.name.clone(),
+        settings: topic.settings.clone(),
+        queues: queues
+            .map(|(queue, state)| QueueView {
+                queue,
+                first_kept: state.first_kept,
+                next_offset: state.next_offset,
+            })
+            .collect(),
+        scheduled: topic.scheduled,
+        groups: topic
+            .groups
+            .iter()
+            .filter_map(|id| machine.group_by_id(*id))
+            .map(|group| group.name.clone())
+            .collect(),
+        made_at: topic.made_at,
+    }
+}
+
+/// Whether some group still holds on to a message below the first kept offset.
+fn is_live(machine: &Machine, position: Position) -> bool {
+    machine.groups().any(|(_, group)| group.dead.contains_key(&position))
+}
+
+fn dead_letter_view(position: Position, dead: &Dead, failures: Vec<FailureView>) -> DeadLetterView {
+    DeadLetterView {
+        id: MessageId::new(position),
+        topic: dead.topic_name.clone(),
+        queue: dead.queue,
+        offset: dead.offset,
+        reason: dead.reason,
+        dead_at: dead.at,
+        round: dead.round,
+        attempts: dead.failures,
+        failures,
+        failures_total: dead.history.as_deref().map_or(0, |history| history.total),
+    }
+}
+
+/// Makes one page of `rows`; a cursor follows when there are more.
+fn page<R, V>(
+    rows: impl Iterator<Item = R>,
+    limit: usize,
+    cursor: impl Fn(&R) -> String,
+    view: impl Fn(R) -> V,
+) -> Page<V> {
+    let mut page = Page { rows: Vec::new(), next_cursor: None };
+    let mut last = None;
+    for row in rows {
+        if page.rows.len() == limit {
+            page.next_cursor = last;
+            break;
+        }
+        last = Some(cursor(&row));
+        page.rows.push(view(row));
+    }
+    page
+}

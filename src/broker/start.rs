@@ -1,0 +1,169 @@
+//! Starting and stopping the broker over what is open already.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::JoinHandle as Task;
+
+use crate::machine::Effects;
+use crate::model::WAITERS_MAX;
+use crate::replication::{AppliedBatch, Replication};
+use crate::storage::Log;
+use crate::storage::index::{Index, Opened};
+
+use super::core::Core;
+use super::handle::Broker;
+use super::indexer::Indexer;
+use super::proposer::Proposer;
+use super::{clock, duties, scrub};
+
+/// Most requests that may wait to be decided.
+const REQUESTS_MAX: usize = 65_536;
+
+/// Most bytes of bodies that may wait to be decided, in KiB: 32 MiB.
+const WAITING_KIB_MAX: usize = 32 << 10;
+
+/// What the broker is set to.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether a missing topic is made when it is named.
+    pub auto_create_topics: bool,
+    /// How long a request may wait for its answer.
+    pub request_timeout: Duration,
+    /// This node's number.
+    pub node_id: u64,
+    /// The cluster's id, for people.
+    pub cluster_id: String,
+}
+
+/// Why the broker could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker cannot start: {0}")]
+pub struct StartError(#[from] std::io::Error);
+
+/// What every applied entry is told to; made before replication starts, because replication needs it.
+#[derive(Clone)]
+pub struct Applying {
+    indexer: Arc<Indexer>,
+    inbox: Arc<Mutex<Effects>>,
+}
+
+impl Applying {
+    /// Feeds `index`, going on where it ended, and keeps effects for the leader. `log` is read while it is behind.
+    #[must_use]
+    pub fn new(index: Index, opened: &Opened, log: Log) -> Applying {
+        let indexer = Indexer::new(index, log, opened);
+        Applying { indexer: Arc::new(indexer), inbox: Arc::default() }
+    }
+
+    /// Takes in one applied entry. Called in log order, from one place.
+    pub fn applied(&self, entry: &AppliedBatch) {
+        let batch = entry.applied.took_effect.then_some(&*entry.batch);
+        self.indexer.applied(entry.index, batch);
+        if !entry.recovering {
+            let mut inbox = self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            inbox.woken.extend(&entry.applied.effects.woken);
+            inbox.ended.extend(&entry.applied.effects.ended);
+        }
+    }
+}
+
+/// A running broker. Stop it with [`Running::stop`].
+pub struct Running {
+    broker: Broker,
+    proposer: Task<()>,
+    duties: Vec<Task<()>>,
+    indexer: Arc<Indexer>,
+    index_thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts the proposer, the duties and the indexer.
+    ///
+    /// # Errors
+    /// When the indexer's thread cannot be made.
+    pub fn start(
+        options: Options,
+        replication: Replication,
+        applying: &Applying,
+    ) -> Result<Running, StartError> {
+        let indexer = applying.indexer.clone();
+        let machine = replication.machine();
+        indexer.note_applied(machine.applied().unwrap_or(0));
+        let core = Arc::new(Core {
+            node_id: options.node_id,
+            cluster_id: options.cluster_id.clone(),
+            options,
+            replication,
+            machine,
+            indexer: indexer.clone(),
+            inbox: applying.inbox.clone(),
+            serving: AtomicBool::new(false),
+            served: Notify::new(),
+            nudge: Notify::new(),
+            stopping: AtomicBool::new(false),
+            stopped: Notify::new(),
+            clock_jumped: AtomicBool::new(false),
+            damage: Mutex::new(None),
+            request_room: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            byte_room: Arc::new(Semaphore::new(WAITING_KIB_MAX)),
+            waiter_room: Arc::new(Semaphore::new(WAITERS_MAX)),
+            next_session: AtomicU64::new(rand::random::<u64>() | 1),
+            started_at: clock::wall_time(),
+        });
+        let (asks, asked) = mpsc::unbounded_channel();
+        let broker = Broker { core: core.clone(), asks };
+        let index_thread = std::thread::Builder::new().name("indexer".to_owned()).spawn({
+            let (indexer, core) = (indexer.clone(), core.clone());
+            move || indexer.run(|| core.nudge.notify_one())
+        })?;
+        let proposer = tokio::spawn(Proposer::new(core, asked).run());
+        let duties =
+            vec![tokio::spawn(duties::run(broker.clone())), tokio::spawn(scrub::run(broker.clone()))];
+        Ok(Running { broker, proposer, duties, indexer, index_thread })
+    }
+
+    /// The handle.
+    #[must_use]
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Stops: receives answer at once, what was submitted is answered, nothing new is taken.
+    pub async fn stop(self) {
+        let core = &self.broker.core;
+        core.stopping.store(true, Ordering::Release);
+        core.stopped.notify_waiters();
+        core.nudge.notify_one();
+        self.indexer.stop();
+        self.index_thread.thread().unpark();
+        let _ = self.proposer.await;
+        for duty in self.duties {
+            let _ = duty.await;
+        }
+        let (thread, indexer) = (self.index_thread, self.indexer);
+        let flushed = tokio::task::spawn_blocking(move || {
+            let _ = thread.join();
+            indexer.index().flush()
+        });
+        if let Ok(Err(error)) = flushed.await {
+            tracing::warn!(%error, "the queue index was not written; the next start makes it again from the log");
+        }
+    }
+}
+
+impl Broker {
+    /// Returns once this node leads and serves.
+    pub async fn wait_until_serving(&self) {
+        loop {
+            let served = self.core.served.notified();
+            if self.core.serving.load(Ordering::Acquire) {
+                return;
+            }
+            served.await;
+        }
+    }
+}
