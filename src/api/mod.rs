@@ -1,1 +1,33 @@
-//! Being built.
+//! HTTP: parse once at the edge, call the broker, render.
+//!
+//! A request's way: [`serve`] accepts the connection and keeps its deadlines, `edge` settles Host, Origin and request
+//! id, [`router`] finds the handler, `extract` reads path, query and body strictly, the handler calls the broker,
+//! `problem` or `json_out` writes the answer. Nothing here decides anything; the machine does.
+
+mod browser;
+mod connection;
+mod dead_letters;
+mod edge;
+mod extract;
+mod frame;
+mod groups;
+mod json_in;
+mod json_out;
+mod message_in;
+mod message_out;
+mod messages;
+mod node;
+mod options;
+mod problem;
+mod produce;
+mod query;
+mod receive;
+mod router;
+mod serve;
+mod settle;
+mod stream;
+mod topics;
+
+pub use options::{Api, Options};
+pub use router::router;
+pub use serve::{Drained, serve};

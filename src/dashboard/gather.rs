@@ -60,7 +60,7 @@ fn node_facts(node: &NodeView, readiness: &Readiness, about: &About) -> NodeFact
         uptime_ms: about.uptime_ms(),
         // A log is never empty: it holds at least how it began.
         log_bytes: Some(node.log_bytes).filter(|bytes| *bytes > 0),
-        free_bytes: None,
+        free_bytes: Some(node.free_bytes).filter(|bytes| *bytes > 0),
     }
 }
 
@@ -156,6 +156,7 @@ mod tests {
             last: 0,
             log_time: Timestamp(0),
             log_bytes: 0,
+            free_bytes: 0,
             indexed: 0,
             started_at: Timestamp(0),
         };

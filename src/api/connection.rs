@@ -1,0 +1,217 @@
+//! The deadlines of one connection: first byte, request head, silence between requests, a write nobody reads.
+//!
+//! A timer for every request would cost more than parsing it. So the connection only notes when things happen, in plain
+//! atomics, and one timer per connection wakes now and then to look. It may be late by up to one header timeout, never
+//! early.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::options::Options;
+
+/// What a connection is doing, seen from outside. Times are milliseconds since it opened, plus one; 0 is "not".
+#[derive(Debug)]
+pub(super) struct Meter {
+    opened: Instant,
+    /// Requests whose answer is not yet finished.
+    busy: AtomicU32,
+    /// Since when it is silent between requests.
+    silent_since: AtomicU64,
+    /// Since when a request head is coming in.
+    head_since: AtomicU64,
+    /// Since when a write waits for the other end to read.
+    stuck_since: AtomicU64,
+}
+
+impl Meter {
+    /// For a connection that opens now.
+    pub(super) fn new() -> Arc<Meter> {
+        Arc::new(Meter {
+            opened: Instant::now(),
+            busy: AtomicU32::new(0),
+            silent_since: AtomicU64::new(0),
+            // The first byte is awaited like the rest of the first head.
+            head_since: AtomicU64::new(1),
+            stuck_since: AtomicU64::new(0),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    /// A request head is complete.
+    pub(super) fn begin(self: &Arc<Meter>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    fn bytes_came(&self) {
+        if self.busy.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
+            self.head_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn write_waits(&self) {
+        if self.stuck_since.load(Ordering::Relaxed) == 0 {
+            self.stuck_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn write_went(&self) {
+        if self.stuck_since.load(Ordering::Relaxed) != 0 {
+            self.stuck_since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether no request is being read or answered.
+    pub(super) fn is_idle(&self) -> bool {
+        let head = self.head_since.load(Ordering::Relaxed);
+        // 1 is a connection on which nothing came at all.
+        self.busy.load(Ordering::Relaxed) == 0 && head <= 1
+    }
+
+    /// How long until the next look; none when a deadline has passed.
+    fn next_look(&self, options: &Options) -> Option<Duration> {
+        let now = self.now();
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let left = |since: &AtomicU64, timeout: Duration| match since.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            since => since.saturating_add(millis(timeout)).saturating_sub(now),
+        };
+        let mut least = left(&self.stuck_since, options.transfer_timeout);
+        if self.busy.load(Ordering::Relaxed) == 0 {
+            least = least.min(left(&self.head_since, options.header_timeout));
+            if self.head_since.load(Ordering::Relaxed) == 0 {
+                least = least.min(left(&self.silent_since, options.idle_timeout));
+            }
+        }
+        if least == 0 { None } else { Some(Duration::from_millis(least).min(options.header_timeout)) }
+    }
+
+    /// Ends when the connection has outlived a deadline.
+    pub(super) async fn watch(&self, options: &Options) {
+        while let Some(wait) = self.next_look(options) {
+            tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
+        }
+    }
+}
+
+/// Held while a request is being answered.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Meter>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.silent_since.store(self.0.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// An answer's body; the request counts as being answered until it is gone.
+#[derive(Debug)]
+pub(super) struct AnswerBody {
+    body: Body,
+    _busy: Busy,
+}
+
+impl AnswerBody {
+    /// Ties the two together.
+    pub(super) fn new(body: Body, busy: Busy) -> AnswerBody {
+        AnswerBody { body, _busy: busy }
+    }
+}
+
+impl hyper::body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The socket, noting what happens on it.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) stream: TcpStream,
+    pub(super) meter: Arc<Meter>,
+}
+
+impl Watched {
+    fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Pending => self.meter.write_waits(),
+            Poll::Ready(_) => self.meter.write_went(),
+        }
+        written
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.meter.bytes_came();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.noted(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.noted(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

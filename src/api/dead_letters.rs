@@ -1,0 +1,127 @@
+//! Dead letters: list, look at one, send back, throw away.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+
+use super::extract::{Answer, Call, json, list, read_json};
+use super::groups::Nothing;
+use super::json_out::Json;
+use super::message_out::{BodyEncoding, write_stored};
+use super::options::Api;
+use super::problem::Problem;
+use crate::broker::{BrokerError, DeadLetterView};
+use crate::machine::Refusal;
+use crate::model::{GroupName, MessageId, SETTLE_MAX};
+
+/// `GET /v1/groups/{group}/dead-letters`
+pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
+    let group: GroupName = call.path("group")?;
+    let limit = call.query.limit()?;
+    let cursor = call.query.parse_as::<MessageId>("cursor")?;
+    call.query.finish()?;
+    let page = api.broker.dead_letters(&group, cursor, limit)?;
+    Ok(list("dead_letters", &page.rows, page.next_cursor.as_deref(), |out, view| {
+        out.open();
+        write_dead_letter(out, view);
+        out.close();
+    }))
+}
+
+/// `GET /v1/groups/{group}/dead-letters/{id}`
+pub(super) async fn show(State(api): State<Api>, mut call: Call) -> Answer {
+    let group: GroupName = call.path("group")?;
+    let id: MessageId = call.path("id")?;
+    let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
+    call.query.finish()?;
+    let (view, stored) = api.broker.dead_letter(&group, id).map_err(|error| match error {
+        BrokerError::NotFound(_) => Problem::from(Refusal::DeadLetterNotFound),
+        other => Problem::from(other),
+    })?;
+    let mut out = Json::with_capacity(stored.message.body.len() + 1_024);
+    out.open();
+    write_dead_letter(&mut out, &view);
+    out.key("message");
+    write_stored(&mut out, &stored, encoding);
+    out.close();
+    Ok(json(StatusCode::OK, out))
+}
+
+fn write_dead_letter(out: &mut Json, view: &DeadLetterView) {
+    out.key("id");
+    out.plain(view.id);
+    out.key("topic");
+    out.plain(&view.topic);
+    out.number_field("queue", view.queue.into());
+    out.number_field("offset", view.offset);
+    out.key("reason");
+    out.value(&view.reason);
+    out.key("dead_at");
+    out.plain(view.dead_at);
+    out.number_field("round", view.round.into());
+    out.number_field("attempts", view.attempts.into());
+    out.key("failures");
+    out.value(&view.failures);
+    out.number_field("failures_total", view.failures_total.into());
+}
+
+/// Which dead letters go back. By filter is a job, which does not work yet.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedriveForm {
+    ids: Vec<String>,
+}
+
+/// `POST /v1/groups/{group}/dead-letters/redrive`
+pub(super) async fn redrive(State(api): State<Api>, call: Call, body: Body) -> Answer {
+    let group: GroupName = call.path("group")?;
+    call.query.finish()?;
+    let form: RedriveForm = read_json(&api, body).await?;
+    if form.ids.len() > SETTLE_MAX {
+        return Err(Problem::too_large("ids in one request", SETTLE_MAX));
+    }
+    let mut ids: Vec<MessageId> = Vec::with_capacity(form.ids.len());
+    for (at, id) in form.ids.iter().enumerate() {
+        ids.push(id.parse().map_err(|_| Problem::pointer(format!("/ids/{at}"), "is not a message id"))?);
+    }
+    let outcomes = api.broker.redrive(group, ids.clone()).await?;
+    let mut failed = 0;
+    let mut out = Json::with_capacity(64 * ids.len() + 32);
+    out.open();
+    out.key("results");
+    out.open_list();
+    for (id, outcome) in ids.iter().zip(outcomes) {
+        out.open();
+        out.key("id");
+        out.plain(id);
+        out.key("status");
+        match outcome {
+            Ok(()) => out.plain("ok"),
+            Err(refusal) => {
+                failed += 1;
+                out.plain("failed");
+                out.key("problem");
+                Problem::from(refusal).write(&mut out, None);
+            }
+        }
+        out.close();
+    }
+    out.close_list();
+    out.number_field("failed", failed);
+    out.close();
+    Ok(json(StatusCode::OK, out))
+}
+
+/// `POST /v1/groups/{group}/dead-letters/purge`
+pub(super) async fn purge(State(api): State<Api>, call: Call, body: Body) -> Answer {
+    let group: GroupName = call.path("group")?;
+    call.query.finish()?;
+    let Nothing {} = read_json(&api, body).await?;
+    let purged = api.broker.purge_dead_letters(group).await?;
+    let mut out = Json::with_capacity(32);
+    out.open();
+    out.number_field("purged", purged);
+    out.close();
+    Ok(json(StatusCode::OK, out))
+}

@@ -1,0 +1,125 @@
+//! The one layer around all routes: Host and Origin, request id, problem bodies, `nosniff`. Hand-written, because it
+//! runs for every request: it adds two headers and no task, box or lock.
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use tower::Service;
+
+use std::sync::Arc;
+
+use super::browser::{self, Verdict};
+use super::options::Options;
+use super::problem::Problem;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// All routes behind the layer.
+#[derive(Clone, Debug)]
+pub(super) struct Edge {
+    router: Router,
+    options: Arc<Options>,
+    ids: RequestIds,
+}
+
+impl Edge {
+    /// Puts the layer around `router`.
+    pub(super) fn new(router: Router, options: Arc<Options>) -> Edge {
+        Edge { router, options, ids: RequestIds::new() }
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let id = self.ids.of(request.headers());
+        let mut allowed = None;
+        let mut response = match browser::judge(&self.options, &request) {
+            Ok(Verdict::Preflight(response)) => response,
+            Err(problem) => problem.into_response(),
+            Ok(verdict) => {
+                if let Verdict::Allowed(origin) = verdict {
+                    allowed = Some(origin);
+                }
+                // A router is always ready, and cloning it counts a reference.
+                match self.router.clone().call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        };
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            let body = problem.body(id.to_str().unwrap_or_default());
+            *response.body_mut() = Body::from(body);
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+        }
+        let headers = response.headers_mut();
+        if let Some(origin) = allowed {
+            browser::mark_allowed(headers, origin);
+        }
+        headers.insert(REQUEST_ID, id);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        response
+    }
+}
+
+/// Request ids: the caller's own when it is sane, else a UUID of version 7 (RFC 9562).
+#[derive(Clone, Debug)]
+struct RequestIds {
+    /// Wall clock when the process started, in milliseconds; later times follow from the monotonic clock.
+    base_ms: u64,
+    started: Instant,
+}
+
+impl RequestIds {
+    fn new() -> RequestIds {
+        let (seconds, nanos) = uuid::Uuid::now_v7().get_timestamp().map_or((0, 0), |time| time.to_unix());
+        RequestIds { base_ms: seconds * 1_000 + u64::from(nanos / 1_000_000), started: Instant::now() }
+    }
+
+    fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        match headers.get(REQUEST_ID) {
+            Some(given) if is_sane(given.as_bytes()) => given.clone(),
+            _ => self.make(),
+        }
+    }
+
+    fn make(&self) -> HeaderValue {
+        let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(0);
+        let random: [u8; 10] = rand::random();
+        let uuid = uuid::Builder::from_unix_timestamp_millis(self.base_ms + since, &random).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        uuid.hyphenated().encode_lower(&mut text);
+        HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
+/// 1 to 128 visible ASCII characters.
+fn is_sane(id: &[u8]) -> bool {
+    (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sane_request_ids_are_kept_and_others_replaced() {
+        let ids = RequestIds::new();
+        let of = |id: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_bytes(id).unwrap());
+            ids.of(&headers)
+        };
+        assert_eq!(of(b"abc-1"), "abc-1");
+        for bad in [&b""[..], b"a b", &[b'x'; 129], b"\xff"] {
+            let made = of(bad);
+            let uuid: uuid::Uuid = made.to_str().unwrap().parse().unwrap();
+            assert_eq!(uuid.get_version_num(), 7);
+        }
+        assert_ne!(ids.make(), ids.make());
+    }
+}

@@ -1,0 +1,53 @@
+//! Looking at messages without changing anything: by id, or along a queue.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::extract::{Answer, Call, json};
+use super::json_out::Json;
+use super::message_out::{BodyEncoding, write_stored};
+use super::options::Api;
+use super::problem::{Code, Place, Problem};
+use super::query::whole;
+use crate::model::{MessageId, TopicName};
+
+/// `GET /v1/messages/{id}`
+pub(super) async fn show(State(api): State<Api>, mut call: Call) -> Answer {
+    let id: MessageId = call.path("id")?;
+    let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
+    call.query.finish()?;
+    let stored = api.broker.message(id)?;
+    let mut out = Json::with_capacity(stored.message.body.len() + 512);
+    write_stored(&mut out, &stored, encoding);
+    Ok(json(StatusCode::OK, out))
+}
+
+/// `GET /v1/topics/{topic}/queues/{queue}/messages`
+pub(super) async fn browse(State(api): State<Api>, mut call: Call) -> Answer {
+    let topic: TopicName = call.path("topic")?;
+    let queue = whole(call.text("queue"))
+        .ok_or_else(|| Problem::at(Code::InvalidRequest, Place::Path("queue"), "must be a whole number"))?;
+    let offset = call.query.number("offset")?;
+    let limit = call.query.limit()?;
+    let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
+    call.query.finish()?;
+    let browsed = api.broker.browse(&topic, queue, offset, limit)?;
+    let mut out = Json::with_capacity(1_024 * (browsed.messages.len() + 1));
+    out.open();
+    out.key("messages");
+    out.open_list();
+    for stored in &browsed.messages {
+        write_stored(&mut out, stored, encoding);
+    }
+    out.close_list();
+    out.key("next_offset");
+    out.maybe_number(browsed.next_offset);
+    out.key("next_cursor");
+    // The next page is asked for by offset; the field is there because every list has it.
+    out.null();
+    out.key("truncated");
+    out.truth(browsed.truncated);
+    out.number_field("scanned", browsed.scanned);
+    out.close();
+    Ok(json(StatusCode::OK, out))
+}

@@ -1,0 +1,169 @@
+//! The node about itself: alive, ready, limits, version, the contract, the pages behind problem types.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::extract::{Answer, Call, json};
+use super::json_out::Json;
+use super::options::Api;
+use super::problem::{Code, Problem};
+use crate::model;
+
+/// `GET /livez`: the process answers. Never depends on disk or peers.
+pub(super) async fn live(call: Call) -> Answer {
+    call.query.finish()?;
+    Ok(text("ok\n".to_owned()))
+}
+
+/// `GET /readyz`: whether work is taken; with `?verbose` every check.
+pub(super) async fn ready(State(api): State<Api>, mut call: Call) -> Answer {
+    let verbose = match call.query.text("verbose").as_deref() {
+        None | Some("false") => false,
+        Some("" | "true") => true,
+        Some(_) => return Err(Problem::parameter("verbose", "takes no value")),
+    };
+    call.query.finish()?;
+    let readiness = api.broker.readiness();
+    let draining = api.options.draining.is_cancelled();
+    let ready = readiness.ready && !draining;
+    let mut out = Json::with_capacity(512);
+    out.open();
+    out.key("ready");
+    out.truth(ready);
+    if verbose {
+        out.key("checks");
+        out.open_list();
+        let serving =
+            ("serving", !draining, if draining { "draining" } else { "taking requests" }.to_owned());
+        for (name, passed, found) in readiness.checks.iter().chain(std::iter::once(&serving)) {
+            out.open();
+            out.text_field("name", name);
+            out.key("passed");
+            out.truth(*passed);
+            out.text_field("found", found);
+            out.close();
+        }
+        out.close_list();
+        write_node(&mut out, &api);
+    }
+    out.close();
+    let mut response = json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, out);
+    if !ready {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(response)
+}
+
+fn write_node(out: &mut Json, api: &Api) {
+    let node = api.broker.node();
+    out.key("node");
+    out.open();
+    out.number_field("node_id", node.node_id);
+    out.text_field("cluster_id", &node.cluster_id);
+    out.number_field("term", node.term);
+    out.key("leader");
+    out.truth(node.leader);
+    out.number_field("applied", node.applied);
+    out.number_field("last", node.last);
+    out.number_field("indexed", node.indexed);
+    out.number_field("log_bytes", node.log_bytes);
+    out.key("log_time");
+    out.plain(node.log_time);
+    out.key("started_at");
+    out.plain(node.started_at);
+    out.close();
+}
+
+/// `GET /v1/version`
+pub(super) async fn version(State(api): State<Api>, call: Call) -> Answer {
+    call.query.finish()?;
+    let node = api.broker.node();
+    let mut out = Json::with_capacity(128);
+    out.open();
+    out.text_field("name", env!("CARGO_PKG_NAME"));
+    out.text_field("version", env!("CARGO_PKG_VERSION"));
+    out.number_field("node_id", node.node_id);
+    out.text_field("cluster_id", &node.cluster_id);
+    out.close();
+    Ok(json(StatusCode::OK, out))
+}
+
+/// `GET /v1/limits`
+pub(super) async fn limits(State(api): State<Api>, call: Call) -> Answer {
+    call.query.finish()?;
+    let mut out = Json::with_capacity(1_024);
+    write_limits(&mut out, &api);
+    Ok(json(StatusCode::OK, out))
+}
+
+/// Writes every hard limit, named with its unit.
+pub(crate) fn write_limits(out: &mut Json, api: &Api) {
+    let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    let max_wait_ms = u64::try_from(api.options.max_wait.as_millis()).unwrap_or(u64::MAX);
+    let limits: [(&str, u64); 29] = [
+        ("name_bytes_max", count(model::NAME_BYTES_MAX)),
+        ("body_bytes_max", count(model::BODY_BYTES_MAX)),
+        ("batch_messages_max", count(model::BATCH_MESSAGES_MAX)),
+        ("batch_bytes_max", count(model::BATCH_BYTES_MAX)),
+        ("json_bytes_max", count(model::JSON_BYTES_MAX)),
+        ("properties_max", count(model::PROPERTIES_MAX)),
+        ("properties_bytes_max", count(model::PROPERTIES_BYTES_MAX)),
+        ("tag_bytes_max", count(model::TAG_BYTES_MAX)),
+        ("keys_max", count(model::KEYS_MAX)),
+        ("key_bytes_max", count(model::KEY_BYTES_MAX)),
+        ("ordering_key_bytes_max", count(model::ORDERING_KEY_BYTES_MAX)),
+        ("delay_ms_max", model::DELAY_MS_MAX),
+        ("ttl_ms_max", model::TTL_MS_MAX),
+        ("lease_ms_min", model::LEASE_MS_MIN),
+        ("lease_ms_max", model::LEASE_MS_MAX),
+        ("attempts_max", model::ATTEMPTS_MAX.into()),
+        ("retry_ms_max", model::RETRY_MS_MAX),
+        ("topics_max", count(model::TOPICS_MAX)),
+        ("groups_max", count(model::GROUPS_MAX)),
+        ("queues_max", model::QUEUES_MAX.into()),
+        ("in_flight_max", model::IN_FLIGHT_MAX.into()),
+        ("receive_messages_max", model::RECEIVE_MESSAGES_MAX.into()),
+        ("receive_bytes_max", model::RECEIVE_BYTES_MAX),
+        ("wait_ms_max", model::WAIT_MS_MAX.min(max_wait_ms)),
+        ("settle_max", count(model::SETTLE_MAX)),
+        ("reason_bytes_max", count(model::REASON_BYTES_MAX)),
+        ("waiters_max", count(model::WAITERS_MAX)),
+        ("sockets_max", count(model::SOCKETS_MAX)),
+        ("unready_max", count(model::UNREADY_MAX)),
+    ];
+    out.open();
+    for (name, value) in limits {
+        out.number_field(name, value);
+    }
+    out.number_field("connections_max", count(api.options.max_connections));
+    out.close();
+}
+
+/// `GET /openapi.yaml`: the contract, word for word.
+pub(super) async fn contract(call: Call) -> Answer {
+    call.query.finish()?;
+    let mut response = include_str!("../../openapi.yaml").into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+    Ok(response)
+}
+
+/// `GET /problems/{code}`: what the link in a problem's `type` leads to.
+pub(super) async fn problem_page(call: Call) -> Answer {
+    let code = Code::named(call.text("code"));
+    call.query.finish()?;
+    let Some(code) = code else {
+        return Err(Problem::new(Code::NotFound, "there is no problem of this name"));
+    };
+    let row = code.row();
+    let again =
+        if row.retryable { "Trying again later may help." } else { "Trying again unchanged does not help." };
+    Ok(text(format!(
+        "{}\n\nStatus {}. {}\n\n{}\n\n{again}\n",
+        row.name, row.status, row.title, row.explanation
+    )))
+}
+
+fn text(body: String) -> Response {
+    body.into_response()
+}

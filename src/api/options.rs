@@ -1,0 +1,69 @@
+//! What the interface needs to know from the command line, and the two handles that end it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+use crate::model::SOCKETS_MAX;
+
+/// Settings of the interface. Shared by the routes and the accept loop.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether a missing topic is made when it is named.
+    pub auto_create_topics: bool,
+    /// Longest wait of a receive.
+    pub max_wait: Duration,
+    /// How long a stop waits for open requests.
+    pub drain_timeout: Duration,
+    /// Most open connections.
+    pub max_connections: usize,
+    /// How long a connection may take to send its first byte, and each request its head.
+    pub header_timeout: Duration,
+    /// How long a connection may stay silent between requests.
+    pub idle_timeout: Duration,
+    /// How long one request body may take, and how long one stalled write.
+    pub transfer_timeout: Duration,
+    /// Origins (`scheme://host[:port]`) that browsers may call from besides our own.
+    pub allowed_origins: Vec<String>,
+    /// Whether we listen on loopback, where a foreign `Host` means DNS rebinding.
+    pub loopback: bool,
+    /// Cancelled when draining begins: what waits answers at once.
+    pub draining: CancellationToken,
+    /// Whoever outlives its connection (a WebSocket) holds a token of this until it is done.
+    pub open: TaskTracker,
+    /// One permit per WebSocket.
+    pub sockets: Arc<Semaphore>,
+}
+
+/// The defaults of `whimbrel serve`, for tests and for embedding.
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            auto_create_topics: true,
+            max_wait: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(10),
+            max_connections: 16_384,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            transfer_timeout: Duration::from_secs(60),
+            allowed_origins: Vec::new(),
+            loopback: true,
+            draining: CancellationToken::new(),
+            open: TaskTracker::new(),
+            sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+        }
+    }
+}
+
+/// What every handler gets.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The broker.
+    pub broker: Broker,
+    /// The settings.
+    pub options: Arc<Options>,
+}

@@ -1,0 +1,254 @@
+//! Producing: one message as a raw body, or many as JSON or NDJSON.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+use std::fmt::Write as _;
+
+use super::extract::{Answer, Call, FreeCall, json, read_body};
+use super::json_in;
+use super::json_out::Json;
+use super::message_in::{MessageForm, from_headers};
+use super::options::Api;
+use super::problem::{Code, Problem};
+use crate::broker::ProducedMessage;
+use crate::machine::NewMessage;
+use crate::model::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, TopicName};
+
+/// `POST /v1/topics/{topic}/messages`: the body is the payload. The hot path: one answer buffer, three headers.
+pub(super) async fn one(State(api): State<Api>, FreeCall(mut call): FreeCall, request: Request) -> Answer {
+    let topic: TopicName = call.path("topic")?;
+    let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
+    call.query.finish()?;
+    let (parts, body) = request.into_parts();
+    let body = read_body(&api, body, BODY_BYTES_MAX).await?;
+    let message = from_headers(&parts.headers, body)?;
+    let answers = api.broker.produce(topic.clone(), auto_create, vec![message]).await?;
+    match answers.into_iter().next() {
+        Some(answer) => Ok(created(&topic, &answer?)),
+        None => Err(Problem::new(Code::Fault, "the broker gave no answer for the message")),
+    }
+}
+
+/// 201 with `Location` and the message's place, cut from one buffer.
+fn created(topic: &TopicName, produced: &ProducedMessage) -> Response {
+    let mut text = BytesMut::with_capacity(384);
+    // Writing to memory cannot fail.
+    let _ = write!(text, "/v1/messages/{}", produced.id);
+    let location = text.split().freeze();
+    let mut out = Json::with_capacity(192);
+    write_produced(&mut out, topic, produced);
+    let mut response = Response::new(Body::from(out.finish()));
+    *response.status_mut() = StatusCode::CREATED;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(location) = HeaderValue::from_maybe_shared(location) {
+        headers.insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// Writes `{id, topic, queue, offset, state}`; a scheduled message also says when it is due.
+pub(crate) fn write_produced(out: &mut Json, topic: &TopicName, produced: &ProducedMessage) {
+    out.open();
+    out.key("id");
+    out.plain(produced.id);
+    out.key("topic");
+    out.plain(topic);
+    out.number_field("queue", produced.queue.into());
+    out.key("offset");
+    out.maybe_number(produced.offset);
+    out.key("state");
+    if let Some(due) = produced.due {
+        out.plain("scheduled");
+        out.key("deliver_at");
+        out.plain(due);
+    } else {
+        out.plain("ready");
+    }
+    out.close();
+}
+
+/// `POST /v1/topics/{topic}/messages/batch`.
+pub(super) async fn batch(State(api): State<Api>, mut call: Call, headers: HeaderMap, body: Body) -> Answer {
+    let topic: TopicName = call.path("topic")?;
+    let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
+    call.query.finish()?;
+    let form = BatchForm::of(&headers)?;
+    let body = read_body(&api, body, BATCH_BYTES_MAX).await?;
+    let built = match form {
+        BatchForm::Json => from_json(&body)?,
+        BatchForm::Lines => from_lines(&body)?,
+    };
+    drop(body);
+    if built.len() > BATCH_MESSAGES_MAX {
+        return Err(Problem::too_large("messages in one batch", BATCH_MESSAGES_MAX));
+    }
+    produce_built(&api, &topic, auto_create, built).await.map(IntoResponse::into_response)
+}
+
+/// Produces the messages that could be built, and puts every outcome back in input order.
+async fn produce_built(
+    api: &Api,
+    topic: &TopicName,
+    auto_create: bool,
+    built: Vec<Result<NewMessage, Problem>>,
+) -> Answer {
+    let mut messages = Vec::with_capacity(built.len());
+    let outcomes: Vec<Option<Problem>> = built
+        .into_iter()
+        .map(|result| match result {
+            Ok(message) => {
+                messages.push(message);
+                None
+            }
+            Err(problem) => Some(problem),
+        })
+        .collect();
+    let answers = if messages.is_empty() {
+        Vec::new()
+    } else {
+        api.broker.produce(topic.clone(), auto_create, messages).await?
+    };
+    let mut answers = answers.into_iter();
+    let mut failed = 0;
+    let mut out = Json::with_capacity(128 * outcomes.len() + 64);
+    out.open();
+    out.key("results");
+    out.open_list();
+    for outcome in outcomes {
+        let problem = match outcome {
+            Some(problem) => problem,
+            None => match answers.next() {
+                Some(Ok(produced)) => {
+                    write_produced(&mut out, topic, &produced);
+                    continue;
+                }
+                Some(Err(refusal)) => Problem::from(refusal),
+                None => Problem::new(Code::Fault, "the broker gave no answer for this message"),
+            },
+        };
+        failed += 1;
+        problem.write(&mut out, None);
+    }
+    out.close_list();
+    out.number_field("failed", failed);
+    out.close();
+    Ok(json(StatusCode::OK, out))
+}
+
+/// How a batch is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BatchForm {
+    /// `{"messages":[…]}`
+    Json,
+    /// One message object a line.
+    Lines,
+}
+
+impl BatchForm {
+    /// By Content-Type alone: only NDJSON says so, everything else is taken for JSON.
+    fn of(headers: &HeaderMap) -> Result<BatchForm, Problem> {
+        if headers.contains_key("idempotency-key") {
+            let text = "header Idempotency-Key is not supported yet; ignoring it could store messages twice";
+            return Err(Problem::new(Code::NotSupported, text));
+        }
+        let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if media_type.eq_ignore_ascii_case(b"application/x-ndjson") {
+            return Ok(BatchForm::Lines);
+        }
+        if media_type.to_ascii_lowercase().starts_with(b"application/cloudevents") {
+            return Err(Problem::new(
+                Code::UnsupportedMediaType,
+                "CloudEvents batches are not supported yet; send JSON or application/x-ndjson",
+            ));
+        }
+        Ok(BatchForm::Json)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    messages: Vec<MessageForm<'a>>,
+}
+
+/// Messages that are well-formed but over a limit fail one by one; JSON that is not well-formed fails as a whole.
+fn from_json(body: &Bytes) -> Result<Vec<Result<NewMessage, Problem>>, Problem> {
+    let batch: Batch<'_> = json_in::parse_borrowed(body)?;
+    Ok(batch
+        .messages
+        .into_iter()
+        .enumerate()
+        .map(|(at, form)| form.build().map_err(|problem| problem.within(&format!("/messages/{at}"))))
+        .collect())
+}
+
+/// As [`from_json`], one object a line; blank lines are skipped. Places are given as `/line` counted from 0.
+fn from_lines(body: &Bytes) -> Result<Vec<Result<NewMessage, Problem>>, Problem> {
+    let lines = body.split(|byte| *byte == b'\n').enumerate();
+    let mut built = Vec::new();
+    for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+        let prefix = || format!("/{at}");
+        if built.len() == BATCH_MESSAGES_MAX {
+            return Err(Problem::too_large("messages in one batch", BATCH_MESSAGES_MAX));
+        }
+        let form: MessageForm<'_> =
+            json_in::parse_borrowed(line).map_err(|problem| problem.within(&prefix()))?;
+        built.push(form.build().map_err(|problem| problem.within(&prefix())));
+    }
+    Ok(built)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::problem::Place;
+
+    #[test]
+    fn batches_keep_order_and_name_the_bad_one() {
+        let body = Bytes::from_static(br#"{"messages":[{"body":"a"},{"body":"b","tag":"x|y"},{"body":3}]}"#);
+        let built = from_json(&body).unwrap();
+        assert_eq!(built.len(), 3);
+        assert_eq!(&built[0].as_ref().unwrap().message.body[..], b"a");
+        let place = &built[1].as_ref().unwrap_err().errors[0].place;
+        assert_eq!(*place, Place::Pointer("/messages/1/tag".into()));
+        assert_eq!(&built[2].as_ref().unwrap().message.body[..], b"3");
+        let body = Bytes::from_static(br#"{"messages":[{"body":"a"},{"body":"b","colour":1}]}"#);
+        let problem = from_json(&body).unwrap_err();
+        assert_eq!(problem.errors[0].place, Place::Pointer("/messages/1/colour".into()));
+        assert!(from_json(&Bytes::from_static(b"{}")).is_err());
+    }
+
+    #[test]
+    fn lines_are_messages() {
+        let body = Bytes::from_static(
+            b"{\"body\":\"a\"}\r\n\n{\"body\":{\"b\":1}}\n{\"body\":\"\",\"keys\":[\"\"]}",
+        );
+        let built = from_lines(&body).unwrap();
+        assert_eq!(built.len(), 3);
+        assert_eq!(&built[1].as_ref().unwrap().message.body[..], br#"{"b":1}"#);
+        assert_eq!(built[2].as_ref().unwrap_err().errors[0].place, Place::Pointer("/3/keys/0".into()));
+        let problem = from_lines(&Bytes::from_static(b"{\"body\":\"a\"}\n{\"bod")).unwrap_err();
+        assert!(problem.detail.starts_with("/1: "), "{}", problem.detail);
+        let many = Bytes::from(b"{\"body\":1}\n".repeat(BATCH_MESSAGES_MAX + 1));
+        assert_eq!(from_lines(&many).unwrap_err().code, Code::TooLarge);
+    }
+
+    #[test]
+    fn the_form_follows_the_content_type() {
+        let of = |content_type: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+            BatchForm::of(&headers).map_err(|problem| problem.code)
+        };
+        assert_eq!(of("application/x-ndjson; charset=utf-8"), Ok(BatchForm::Lines));
+        assert_eq!(of("application/x-www-form-urlencoded"), Ok(BatchForm::Json));
+        assert_eq!(of("application/cloudevents-batch+json"), Err(Code::UnsupportedMediaType));
+    }
+}

@@ -1,0 +1,50 @@
+//! The whole route table.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{delete, get, post};
+
+use super::options::{Api, Options};
+use super::problem::{Code, Problem};
+use super::{dead_letters, groups, messages, node, produce, receive, settle, stream, topics};
+use crate::broker::Broker;
+
+/// Every path of the interface. HEAD works where GET does. [`super::serve`] puts the edge around it.
+pub fn router(broker: Broker, options: Arc<Options>) -> Router {
+    Router::new()
+        .route("/v1/topics", get(topics::index))
+        .route("/v1/topics/{topic}", get(topics::show).put(topics::put).delete(topics::delete))
+        .route("/v1/topics/{topic}/messages", post(produce::one))
+        .route("/v1/topics/{topic}/messages/batch", post(produce::batch))
+        .route("/v1/topics/{topic}/queues/{queue}/messages", get(messages::browse))
+        .route("/v1/messages/{id}", get(messages::show))
+        .route("/v1/groups", get(groups::index))
+        .route("/v1/groups/{group}", get(groups::show).put(groups::put).delete(groups::delete))
+        .route("/v1/groups/{group}/pause", post(groups::pause))
+        .route("/v1/groups/{group}/resume", post(groups::resume))
+        .route("/v1/groups/{group}/seek", post(groups::seek))
+        .route("/v1/groups/{group}/receive", post(receive::receive))
+        .route("/v1/groups/{group}/settle", post(settle::settle))
+        .route("/v1/groups/{group}/ack", post(settle::ack))
+        .route("/v1/groups/{group}/nack", post(settle::nack_all))
+        .route("/v1/groups/{group}/extend", post(settle::extend_all))
+        .route("/v1/groups/{group}/dead-letter", post(settle::dead_letter_all))
+        .route("/v1/receipts/{receipt}", delete(settle::ack_receipt))
+        .route("/v1/groups/{group}/dead-letters", get(dead_letters::index))
+        .route("/v1/groups/{group}/dead-letters/redrive", post(dead_letters::redrive))
+        .route("/v1/groups/{group}/dead-letters/purge", post(dead_letters::purge))
+        .route("/v1/groups/{group}/dead-letters/{id}", get(dead_letters::show))
+        .route("/v1/ws", get(stream::upgrade))
+        .route("/v1/limits", get(node::limits))
+        .route("/v1/version", get(node::version))
+        .route("/livez", get(node::live))
+        .route("/readyz", get(node::ready))
+        .route("/openapi.yaml", get(node::contract))
+        .route("/problems/{code}", get(node::problem_page))
+        .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path")
+        })
+        .with_state(Api { broker, options })
+}

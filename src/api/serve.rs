@@ -1,0 +1,172 @@
+//! The accept loop: our own, because `axum::serve` has no deadlines and no bound on connections.
+//!
+//! HTTP/1.1 with keep-alive. Requests that a client pipelines on one connection are answered one after the other, so
+//! what it produces that way is accepted in the order sent.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{AnswerBody, Meter, Watched};
+use super::edge::Edge;
+use super::extract::Caller;
+use super::options::Options;
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were cut because they were not done in time.
+    pub cut: usize,
+}
+
+/// The answer to a connection too many.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+
+/// Serves until `shutdown` completes, then drains: no new connections, waiting receives answer empty at once, requests
+/// under way are finished, and what is not done within the drain timeout is cut.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: Arc<Options>,
+    shutdown: impl Future<Output = ()>,
+) -> Drained {
+    let loop_state = Accept {
+        edge: Arc::new(Edge::new(router, options.clone())),
+        places: Arc::new(Semaphore::new(options.max_connections)),
+        connections: TaskTracker::new(),
+        cut: CancellationToken::new(),
+        options,
+    };
+    tokio::select! {
+        () = shutdown => {}
+        () = loop_state.accept(&listener) => {}
+    }
+    drop(listener);
+    loop_state.drain().await
+}
+
+struct Accept {
+    edge: Arc<Edge>,
+    /// One permit per connection.
+    places: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// Cancelled when the drain timeout has passed.
+    cut: CancellationToken,
+    options: Arc<Options>,
+}
+
+impl Accept {
+    /// Accepts for ever.
+    async fn accept(&self, listener: &TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) => {
+                    // Out of file descriptors, most likely: give the open connections a moment to end.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            // Best effort: a fresh socket's buffer takes these few bytes, and nothing waits for it.
+            let _ = stream.try_write(FULL);
+            return;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let connection = connection(self.edge.clone(), self.options.clone(), stream, (peer, place));
+        let cut = self.cut.clone();
+        self.connections.spawn(async move {
+            tokio::select! {
+                () = connection => {}
+                () = cut.cancelled() => {}
+            }
+        });
+    }
+
+    async fn drain(&self) -> Drained {
+        self.options.draining.cancel();
+        self.connections.close();
+        self.options.open.close();
+        let all = async {
+            self.connections.wait().await;
+            self.options.open.wait().await;
+        };
+        if tokio::time::timeout(self.options.drain_timeout, all).await.is_ok() {
+            return Drained { cut: 0 };
+        }
+        let cut = self.connections.len() + self.options.open.len();
+        self.cut.cancel();
+        self.connections.wait().await;
+        Drained { cut }
+    }
+}
+
+/// One connection, from its first byte to its last.
+async fn connection(
+    edge: Arc<Edge>,
+    options: Arc<Options>,
+    stream: TcpStream,
+    (peer, _place): (SocketAddr, OwnedSemaphorePermit),
+) {
+    let meter = Meter::new();
+    let caller = Caller { peer: Arc::from(peer.to_string()) };
+    let answering = meter.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let busy = answering.begin();
+        let edge = edge.clone();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller.clone());
+        async move {
+            let response = edge.answer(request).await;
+            Ok::<_, Infallible>(response.map(|body| AnswerBody::new(body, busy)))
+        }
+    });
+    let io = TokioIo::new(Watched { stream, meter: meter.clone() });
+    // Not `pipeline_flush`: it holds an answer back while the next head is incomplete or malformed.
+    let http = hyper::server::conn::http1::Builder::new()
+        .max_buf_size(256 << 10)
+        .serve_connection(io, service)
+        .with_upgrades();
+    let mut http = std::pin::pin!(http);
+    tokio::select! {
+        biased;
+        ended = http.as_mut() => return note(ended),
+        () = meter.watch(&options) => return,
+        () = options.draining.cancelled() => {}
+    }
+    if meter.is_idle() {
+        return;
+    }
+    http.as_mut().graceful_shutdown();
+    tokio::select! {
+        biased;
+        ended = http => note(ended),
+        () = meter.watch(&options) => {}
+    }
+}
+
+/// Connections end in every way there is; none of it is our fault or worth more than a debug line.
+fn note(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
