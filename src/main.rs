@@ -1,5 +1,70 @@
 //! The `whimbrel` binary: parse the command line, run, exit with a code.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+
+use clap::Parser;
+use whimbrel::cli::{Cli, Command};
+use whimbrel::config::ServeArgs;
+use whimbrel::node::{Node, NodeError};
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve(args),
+        Command::Client(command) => whimbrel::cli::run(command),
+    }
+}
+
+/// Runs a broker until SIGTERM, SIGINT, or a fault. Exit codes: 0 stopped in order, 1 could not start or a fault.
+fn serve(args: ServeArgs) -> ExitCode {
+    whimbrel::config::start_logging(&args.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("whimbrel: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("whimbrel: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: ServeArgs) -> Result<(), NodeError> {
+    let data = args.data.display().to_string();
+    let node = Node::start(args).await?;
+    let address = node.addr();
+    println!("whimbrel {} is listening on http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  data      {data}  (every acknowledged message is on this disk)");
+    println!("  try       curl -d 'hello' http://{address}/v1/topics/greetings/messages");
+    println!("            curl -X POST 'http://{address}/v1/groups/readers/receive?topic=greetings'");
+    let outcome = tokio::select! {
+        fault = node.fault() => Err(fault),
+        () = asked_to_stop() => Ok(()),
+    };
+    if let Err(fault) = outcome {
+        // Nothing is acknowledged any more; a clean stop would write to a disk that cannot be trusted.
+        tracing::error!(%fault, "stopping");
+        return Err(fault);
+    }
+    tracing::info!("draining");
+    node.stop().await;
+    Ok(())
+}
+
+async fn asked_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = interrupt => {}
+        _ = terminate => {}
+    }
 }

@@ -1,1 +1,199 @@
-//! Being built.
+//! One node: opens everything bottom up, wires it, and stops it top down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::broker::{self, Broker, Running};
+use crate::config::ServeArgs;
+use crate::replication::{self, Replication, ReplicationError};
+use crate::storage::index::{self, Index, IndexError, IndexOptions};
+use crate::storage::vfs::RealFs;
+use crate::storage::{DataDir, Images, Log, LogOptions, NodeIdentity, Recovered, StorageError};
+use crate::{api, dashboard};
+
+/// Why a node cannot start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The address is open to others and nobody said that this is wanted.
+    #[error(
+        "{0} is reachable from other machines and there is no access control yet; listen on 127.0.0.1, or say --insecure if that is meant"
+    )]
+    Exposed(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The queue index cannot be used at all.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Agreement cannot start.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+    /// The broker cannot start.
+    #[error(transparent)]
+    Broker(#[from] broker::StartError),
+    /// A fault while running: nothing is acknowledged any more.
+    #[error("stopping after a fault: {0}")]
+    Fault(String),
+}
+
+/// A running node.
+pub struct Node {
+    address: SocketAddr,
+    running: Running,
+    replication: Replication,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl Node {
+    /// Opens the data directory, recovers, and begins to listen. Returns once the node leads and serves.
+    ///
+    /// # Errors
+    /// See [`NodeError`]; nothing is left running.
+    pub async fn start(args: ServeArgs) -> Result<Node, NodeError> {
+        if !args.listen.ip().is_loopback() && !args.insecure {
+            return Err(NodeError::Exposed(args.listen));
+        }
+        let listen_error = |error| NodeError::Listen { address: args.listen, error };
+        let listener = TcpListener::bind(args.listen).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+
+        let (replication, applying, identity) = open(&args).await?;
+        let options = broker::Options {
+            auto_create_topics: args.auto_create_topics,
+            request_timeout: args.request_timeout,
+            node_id: identity.node_id,
+            cluster_id: identity.cluster_id,
+        };
+        let running = Running::start(options, replication.clone(), &applying)?;
+        let broker = running.broker().clone();
+
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let api_options = Arc::new(api_options(&args));
+        let about = dashboard::About::starting(address.to_string(), args.data.display().to_string());
+        let router =
+            api::router(broker.clone(), api_options.clone()).merge(dashboard::router(broker.clone(), about));
+        let server = tokio::spawn(async move {
+            let drained = api::serve(listener, router, api_options, stopping.cancelled_owned()).await;
+            if drained.cut > 0 {
+                tracing::warn!(connections = drained.cut, "cut connections that were not done in time");
+            }
+        });
+        broker.wait_until_serving().await;
+        Ok(Node { address, running, replication, stop, server })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The broker behind it.
+    #[must_use]
+    pub fn broker(&self) -> &Broker {
+        self.running.broker()
+    }
+
+    /// Returns when the node can no longer keep its promises.
+    pub async fn fault(&self) -> NodeError {
+        let mut faults = self.replication.faults();
+        match faults.wait_for(Option::is_some).await {
+            Ok(fault) => NodeError::Fault(fault.as_ref().map_or_else(String::new, ToString::to_string)),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Stops in order: no new connections, waiting receives answer, open requests finish (at most the drain timeout),
+    /// then the broker, then an image and the log.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.server.await;
+        self.running.stop().await;
+        if let Err(error) = self.replication.shutdown().await {
+            tracing::error!(%error, "the last image could not be written; everything acknowledged is in the log");
+        }
+    }
+}
+
+fn api_options(args: &ServeArgs) -> api::Options {
+    api::Options {
+        auto_create_topics: args.auto_create_topics,
+        max_wait: args.max_wait,
+        drain_timeout: args.drain_timeout,
+        max_connections: args.max_connections,
+        header_timeout: args.header_timeout,
+        idle_timeout: args.idle_timeout,
+        allowed_origins: args.allowed_origins.clone(),
+        loopback: args.listen.ip().is_loopback(),
+        ..api::Options::default()
+    }
+}
+
+/// The opened disk.
+struct Disk {
+    data: DataDir,
+    log: Log,
+    recovered: Recovered,
+    images: Images,
+    index: Index,
+    opened: index::Opened,
+}
+
+/// Opens the disk and agreement. Recovery reads a lot, so it runs off the async threads.
+async fn open(args: &ServeArgs) -> Result<(Replication, broker::Applying, NodeIdentity), NodeError> {
+    let disk_args = args.clone();
+    let opened = tokio::task::spawn_blocking(move || open_disk(&disk_args)).await;
+    let disk = opened.map_err(|error| NodeError::Fault(error.to_string()))??;
+    let identity = disk.data.identity().clone();
+    let applying = broker::Applying::new(disk.index, &disk.opened, disk.log.clone());
+    let options = replication::Options {
+        node_id: identity.node_id,
+        cluster: identity.cluster_id.clone(),
+        image_bytes: args.image_bytes,
+        image_facts: args.image_facts,
+    };
+    let stores =
+        replication::Stores { log: disk.log, committed: disk.recovered.committed, images: disk.images };
+    let told = applying.clone();
+    let opened = Replication::open(stores, options, Arc::new(move |entry| told.applied(entry))).await?;
+    tracing::info!(recovery = ?opened.recovery, "recovered");
+    Ok((opened.replication, applying, identity))
+}
+
+fn open_disk(args: &ServeArgs) -> Result<Disk, NodeError> {
+    let data = DataDir::open(Arc::new(RealFs), &args.data)?;
+    let options = LogOptions { segment_bytes: args.segment_bytes, ..LogOptions::default() };
+    let (log, recovered) = Log::open(&data, options)?;
+    for note in &recovered.notes {
+        tracing::warn!("{note}");
+    }
+    if let Some(torn) = &recovered.torn {
+        tracing::warn!(?torn, "cut a torn tail; nothing in it was ever acknowledged");
+    }
+    let images = Images::open(&data)?;
+    let index_options = IndexOptions {
+        log: xxh3_64(data.identity().cluster_id.as_bytes()),
+        log_last: recovered.last.map_or(0, |last| last.index),
+        ..IndexOptions::default()
+    };
+    let (index, opened) = Index::open(&data.path().join("index"), index_options)?;
+    if opened.rebuild {
+        tracing::info!(why = opened.why, "the queue index is made again from the log");
+    }
+    Ok(Disk { data, log, recovered, images, index, opened })
+}

@@ -1,0 +1,99 @@
+use super::*;
+use crate::cli::ClientCommand;
+use crate::cli::tests::{FakeBroker, Seen, parsed};
+
+fn args(broker: &FakeBroker, more: &[&str]) -> ProduceArgs {
+    let line: Vec<&str> = ["produce", "orders", "--url", &broker.url].iter().chain(more).copied().collect();
+    match parsed(&line) {
+        ClientCommand::Produce(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn one_stored(_: &Seen) -> (u16, String) {
+    (201, r#"{"id":"m1","topic":"orders","queue":2,"offset":7,"state":"ready"}"#.to_owned())
+}
+
+fn all_stored(seen: &Seen) -> (u16, String) {
+    let count = seen.body.iter().filter(|byte| **byte == b'\n').count();
+    let one = r#"{"id":"m","topic":"orders","queue":0,"offset":1,"state":"ready"}"#;
+    (200, format!(r#"{{"results":[{}],"failed":0}}"#, vec![one; count].join(",")))
+}
+
+#[tokio::test]
+async fn a_text_is_the_payload_and_its_id_and_place_are_printed() {
+    let broker = FakeBroker::start(one_stored).await;
+    let options = ["--tag", "a b", "--key", "k,1", "--key", "ü", "--delay", "1m30s", "--property", "Who=me"];
+    let mut output = Vec::new();
+    send_one(&args(&broker, &options), b"hi".to_vec(), true, &mut output).await.unwrap();
+    assert_eq!(output, b"m1 2/7\n");
+    let seen = broker.seen().remove(0);
+    assert_eq!((seen.path.as_str(), seen.body.as_ref()), ("/v1/topics/orders/messages", b"hi".as_slice()));
+    let header = |name: &str| seen.headers[name].to_str().unwrap().to_owned();
+    assert_eq!(header("mq-tag"), "a%20b");
+    assert_eq!(header("mq-keys"), "k%2C1,%C3%BC");
+    assert_eq!(header("mq-delay"), "90000ms");
+    assert_eq!(header("mq-prop-who"), "me");
+}
+
+#[tokio::test]
+async fn a_scheduled_message_has_no_place_yet() {
+    let answer = r#"{"id":"m1","topic":"orders","queue":2,"offset":null,"state":"scheduled"}"#;
+    let broker = FakeBroker::start(move |_| (201, answer.to_owned())).await;
+    let mut output = Vec::new();
+    send_one(&args(&broker, &[]), Vec::new(), false, &mut output).await.unwrap();
+    assert_eq!(output, b"m1 scheduled\n");
+}
+
+#[tokio::test]
+async fn lines_travel_in_batches_and_are_counted() {
+    let broker = FakeBroker::start(all_stored).await;
+    let input: String = (0..2_500).map(|n| format!("line {n}\n")).collect();
+    let mut output = Vec::new();
+    send_lines(&args(&broker, &["--tag", "t"]), input.as_bytes(), &mut output).await.unwrap();
+    assert_eq!(output, b"2500 messages stored in orders\n");
+    let seen = broker.seen();
+    let lines: Vec<Value> = seen
+        .iter()
+        .flat_map(|seen| seen.body.split_inclusive(|byte| *byte == b'\n'))
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2_500);
+    assert_eq!(lines[2_499], serde_json::json!({"tag": "t", "body": "line 2499"}));
+    assert!(seen.iter().all(|seen| seen.headers["content-type"] == "application/x-ndjson"));
+}
+
+#[tokio::test]
+async fn few_lines_are_printed_one_by_one_and_empty_ones_count() {
+    let broker = FakeBroker::start(all_stored).await;
+    let mut output = Vec::new();
+    send_lines(&args(&broker, &[]), b"a\n\nlast without newline".as_slice(), &mut output).await.unwrap();
+    assert_eq!(output, b"m 0/1\nm 0/1\nm 0/1\n");
+}
+
+#[tokio::test]
+async fn a_refused_line_fails_the_command_and_a_whole_refusal_stops_it() {
+    let broker = FakeBroker::start(|_| {
+        let results = r#"[{"id":"m","queue":0,"offset":0},{"status":413,"code":"too_large","detail":"no"}]"#;
+        (200, format!(r#"{{"results":{results},"failed":1}}"#))
+    })
+    .await;
+    let mut output = Vec::new();
+    let error = send_lines(&args(&broker, &[]), b"a\nb\n".as_slice(), &mut output).await.unwrap_err();
+    assert_eq!((error.exit_code(), error.to_string().as_str()), (1, "1 messages were refused"));
+    assert_eq!(output, b"m 0/0\n");
+
+    let broker = FakeBroker::start(|_| (503, r#"{"code":"queue_full","detail":"full"}"#.to_owned())).await;
+    let error = send_lines(&args(&broker, &[]), b"a\n".as_slice(), &mut Vec::new()).await.unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+}
+
+#[tokio::test]
+async fn a_line_or_input_beyond_the_body_limit_is_refused_before_it_fills_memory() {
+    let broker = FakeBroker::start(all_stored).await;
+    let endless = || BufReader::new(tokio::io::repeat(b'x'));
+    let error = send_lines(&args(&broker, &[]), endless(), &mut Vec::new()).await.unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert_eq!(read_whole(endless()).await.unwrap_err().exit_code(), 2);
+    assert!(broker.seen().is_empty());
+}
