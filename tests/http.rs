@@ -1,0 +1,242 @@
+//! What every answer has in common, and what is refused before the broker is asked: against a real node over TCP.
+
+mod client;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use client::Answer;
+use whimbrel::config::ServeArgs;
+use whimbrel::node::Node;
+
+fn serve_args(data: &std::path::Path, more: &[&str]) -> ServeArgs {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+    let data = data.display().to_string();
+    let line = ["whimbrel", "--listen=127.0.0.1:0", "--data", &data, "--segment-bytes=1MiB"];
+    <Line as clap::Parser>::parse_from(line.into_iter().chain(more.iter().copied())).serve
+}
+
+/// Runs blocking `work` against a node with these flags.
+async fn with_node<T: Send + 'static>(
+    more: &[&str],
+    work: impl FnOnce(SocketAddr) -> T + Send + 'static,
+) -> T {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(serve_args(directory.path(), more)).await.unwrap();
+    let to = node.addr();
+    let result = tokio::task::spawn_blocking(move || work(to)).await.unwrap();
+    node.stop().await;
+    result
+}
+
+fn send(to: SocketAddr, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    client::send(to, line.split_once(' ').unwrap(), headers, body)
+}
+
+fn refusal(to: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    let answer = send(to, line, headers, body.as_bytes());
+    assert_eq!(answer.media_type(), "application/problem+json", "{line}");
+    let problem = answer.json();
+    assert_eq!(problem["status"], answer.status, "{line}");
+    assert_eq!(problem["request_id"].as_str(), answer.header("x-request-id"), "{line}");
+    let page = send(to, &format!("GET {}", problem["type"].as_str().unwrap()), &[], b"");
+    assert_eq!(page.status, 200, "the type of a problem leads to a page");
+    (answer.status, problem["code"].as_str().unwrap().to_owned())
+}
+
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_understood_is_refused_by_name() {
+    let cases: &'static [Case<'static>] = &[
+        ("GET /v2", &[], "", 404, "not_found"),
+        ("PATCH /v1/topics/a", &[], "", 405, "method_not_allowed"),
+        ("GET /v1/topics/a/messages", &[], "", 405, "method_not_allowed"),
+        ("GET /v1/topics/a%2Fb", &[], "", 400, "invalid_request"),
+        ("GET /v1/topics/%ff", &[], "", 400, "invalid_request"),
+        ("GET /v1/topics?colour=1", &[], "", 400, "invalid_request"),
+        ("GET /v1/topics?limit=1&limit=2", &[], "", 400, "invalid_request"),
+        ("GET /v1/topics", &[("Mq-Tag", "x")], "", 400, "invalid_request"),
+        ("PUT /v1/topics/a", &[("If-Match", "\"1\"")], "", 400, "not_supported"),
+        ("PUT /v1/topics/a", &[("If-None-Match", "\"1\"")], "", 400, "invalid_request"),
+        ("PUT /v1/topics/a", &[], "{\"idempotency_window_ms\":1}", 400, "invalid_json"),
+        ("POST /v1/topics/a/messages?atomic=true", &[], "", 400, "invalid_request"),
+        ("POST /v1/topics/a/messages", &[("Idempotency-Key", "1")], "", 400, "not_supported"),
+        ("POST /v1/topics/a/messages", &[("ce-id", "1")], "", 400, "not_supported"),
+        ("POST /v1/topics/a/messages/batch", &[("Idempotency-Key", "1")], "", 400, "not_supported"),
+        ("POST /v1/topics/a/messages/batch?atomic=true", &[], "", 400, "invalid_request"),
+        ("POST /v1/groups/g/receive", &[("Mq-Client", "")], "", 400, "invalid_request"),
+        ("POST /v1/groups/g/settle", &[], "[]", 400, "invalid_json"),
+        ("POST /v1/groups/g/nack", &[], "{\"receipts\":[],\"delay_ms\":43200001}", 400, "invalid_request"),
+        ("POST /v1/groups/g/dead-letters/redrive", &[], "{\"ids\":[\"x\"]}", 400, "invalid_request"),
+        ("POST /v1/topics/a/messages", &[("Origin", "http://evil.example")], "", 403, "foreign_origin"),
+        ("DELETE /v1/topics/a", &[("Sec-Fetch-Site", "cross-site")], "", 403, "foreign_origin"),
+    ];
+    with_node(&[], move |to| {
+        for (line, headers, body, status, code) in cases {
+            assert_eq!(refusal(to, line, headers, body), (*status, (*code).to_owned()), "{line} {body}");
+        }
+        let allow = send(to, "PATCH /v1/topics/a", &[], b"");
+        assert!(allow.header("allow").unwrap().contains("PUT"));
+        // None of it left a trace.
+        assert_eq!(send(to, "GET /v1/topics", &[], b"").json()["topics"], serde_json::json!([]));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_names_the_limit() {
+    with_node(&[], |to| {
+        let body = vec![b'x'; (4 << 20) + 1];
+        let answer = send(to, "POST /v1/topics/a/messages", &[], &body);
+        assert_eq!((answer.status, answer.json()["limit"].as_u64()), (413, Some(4_194_304)));
+        let answer = send(to, "POST /v1/groups/g/ack", &[], &vec![b' '; (1 << 20) + 1]);
+        assert_eq!((answer.status, answer.json()["limit"].as_u64()), (413, Some(1_048_576)));
+        let answer = send(to, "POST /v1/topics/a/messages", &[], &body[..4 << 20]);
+        assert_eq!(answer.status, 201, "the limit itself is accepted");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_of_allowed_origins_get_in() {
+    with_node(&["--allowed-origin=https://app.example"], |to| {
+        let origin = ("Origin", "https://app.example");
+        let asks = ("Access-Control-Request-Method", "PUT");
+        let answer = send(to, "OPTIONS /v1/topics/a", &[origin, asks], b"");
+        assert_eq!(answer.status, 204);
+        assert!(answer.header("access-control-allow-methods").unwrap().contains("PUT"));
+        let answer = send(to, "PUT /v1/topics/a", &[origin], b"");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (201, Some("https://app.example"))
+        );
+        let answer = send(to, "OPTIONS /v1/topics/a", &[("Origin", "http://evil.example"), asks], b"");
+        assert_eq!(answer.status, 403);
+    })
+    .await;
+}
+
+/// Sends raw bytes and reads until the node closes.
+fn exchange(to: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn host_request_id_and_head_are_settled_at_the_edge() {
+    with_node(&[], |to| {
+        let close = "Connection: close\r\n\r\n";
+        let answer = exchange(to, &format!("GET /livez HTTP/1.1\r\nHost: evil.example\r\n{close}"));
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+        let answer = exchange(
+            to,
+            &format!("HEAD /livez HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: mine\r\n{close}"),
+        );
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("x-request-id: mine\r\n"), "{answer}");
+        assert!(
+            answer.contains("x-content-type-options: nosniff\r\n") && answer.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
+        let answer = exchange(to, "rubbish\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelined_produces_keep_their_order() {
+    with_node(&[], |to| {
+        let mut requests = String::new();
+        for n in 0..100 {
+            let last = if n == 99 { "Connection: close\r\n" } else { "" };
+            requests.push_str(&format!(
+                "POST /v1/topics/a/messages HTTP/1.1\r\nHost: localhost\r\nMq-Queue: 0\r\n{last}Content-Length: 2\r\n\r\n{n:02}"
+            ));
+        }
+        let answers = exchange(to, &requests);
+        assert_eq!(answers.matches("HTTP/1.1 201 ").count(), 100);
+        let page = send(to, "GET /v1/topics/a/queues/0/messages?limit=1000", &[], b"").json();
+        let bodies: Vec<&str> =
+            page["messages"].as_array().unwrap().iter().map(|message| message["body"].as_str().unwrap()).collect();
+        let expected: Vec<String> = (0..100).map(|n| format!("{n:02}")).collect();
+        assert_eq!(bodies, expected);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_and_slow_connections_are_closed_and_others_do_not_notice() {
+    with_node(&["--header-timeout=100ms", "--idle-timeout=200ms"], |to| {
+        // Nothing sent, half a head, and silence after a request: each ends by itself, whenever that is.
+        assert_eq!(exchange(to, ""), "");
+        assert_eq!(exchange(to, "GET /livez HTTP/1.1\r\nHost: local"), "");
+        let answer = exchange(to, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok\n"), "{answer}");
+        // A receive that waits longer than every one of those deadlines is not silent.
+        assert_eq!(send(to, "PUT /v1/topics/a", &[], b"").status, 201);
+        let answer = send(to, "POST /v1/groups/g/receive?topic=a&wait=1s", &[], b"");
+        assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"messages": []})));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_too_many_is_told_so() {
+    with_node(&["--max-connections=2", "--idle-timeout=60s"], |to| {
+        let mut held: Vec<TcpStream> = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(to).unwrap();
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            let mut first = [0; 12];
+            stream.read_exact(&mut first).unwrap();
+            assert_eq!(&first, b"HTTP/1.1 200");
+            held.push(stream);
+        }
+        let answer = exchange(to, "");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        drop(held.pop());
+        // The place is free as soon as the node has noticed.
+        while !exchange(to, "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .contains(" 200 ")
+        {
+            std::thread::yield_now();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_answers_what_waits_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(serve_args(directory.path(), &["--drain-timeout=60s"])).await.unwrap();
+    let to = node.addr();
+    let (told, wait_until_told) = std::sync::mpsc::channel();
+    let waiting = tokio::task::spawn_blocking(move || {
+        assert_eq!(send(to, "PUT /v1/topics/a", &[], b"").status, 201);
+        let empty = send(to, "POST /v1/groups/g/receive?topic=a&wait=0", &[], b"");
+        assert_eq!(empty.status, 200);
+        // An idle connection must not hold the stop up either.
+        let idle = TcpStream::connect(to).unwrap();
+        told.send(idle).unwrap();
+        send(to, "POST /v1/groups/g/receive?wait=60s", &[], b"")
+    });
+    let idle = tokio::task::spawn_blocking(move || wait_until_told.recv().unwrap()).await.unwrap();
+    let started = std::time::Instant::now();
+    // The receive is on its way or waiting already; both end empty. Give it the better chance to wait.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    node.stop().await;
+    let answer = waiting.await.unwrap();
+    assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"messages": []})));
+    assert!(started.elapsed() < Duration::from_secs(30), "the stop waited for the wait");
+    drop(idle);
+}

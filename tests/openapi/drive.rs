@@ -1,0 +1,336 @@
+//! Makes a node give every documented answer at least once.
+
+use serde_json::{Value, json};
+
+use super::Witness;
+
+const NOBODY: &[u8] = b"";
+
+fn text(value: &Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+pub(crate) fn all(witness: &mut Witness) {
+    topics(witness);
+    produce(witness);
+    look(witness);
+    groups(witness);
+    receive(witness);
+    settle(witness);
+    dead_letters(witness);
+    seek_and_pause(witness);
+    delete(witness);
+    node(witness);
+}
+
+fn topics(witness: &mut Witness) {
+    witness.see(("putTopic", 201), "/v1/topics/orders", &[], b"{\"queues\": 1}");
+    witness.see(("putTopic", 200), "/v1/topics/orders", &[], b"{\"queues\": 2}");
+    witness.see(("putTopic", 200), "/v1/topics/orders", &[], b"{\"queues\": 2}");
+    witness.see(("putTopic", 409), "/v1/topics/orders", &[], b"{\"queues\": 1}");
+    witness.see(("putTopic", 412), "/v1/topics/orders", &[("If-None-Match", "*")], b"{\"queues\": 2}");
+    witness.see(("putTopic", 400), "/v1/topics/orders", &[], b"{\"colour\": 1}");
+    witness.see(("putTopic", 422), "/v1/topics/orders", &[], b"{\"queues\": 0}");
+    witness.see(("putTopic", 201), "/v1/topics/empty", &[("If-None-Match", "*")], NOBODY);
+    witness.see(("getTopic", 200), "/v1/topics/orders", &[], NOBODY);
+    witness.see(("getTopic", 400), "/v1/topics/-", &[], NOBODY);
+    witness.see(("getTopic", 404), "/v1/topics/nothing", &[], NOBODY);
+    let first = witness.see(("listTopics", 200), "/v1/topics?limit=1", &[], NOBODY).json();
+    assert_eq!(first["topics"].as_array().unwrap().len(), 1, "{first}");
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = witness.see(("listTopics", 200), &format!("/v1/topics?cursor={cursor}"), &[], NOBODY).json();
+    assert_eq!(second["topics"][0]["name"], "orders", "{second}");
+    assert_eq!(second["next_cursor"], Value::Null);
+    witness.see(("listTopics", 400), "/v1/topics?limit=0", &[], NOBODY);
+}
+
+fn produce(witness: &mut Witness) {
+    let messages = "/v1/topics/orders/messages";
+    let headers = [
+        ("Mq-Tag", "a"),
+        ("Mq-Keys", "k1,k2"),
+        ("Mq-Queue", "0"),
+        ("Mq-Prop-Colour", "red"),
+        ("Content-Type", "text/plain"),
+        ("Content-Encoding", "identity"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "a=b"),
+    ];
+    let answer = witness.see(("produce", 201), messages, &headers, b"first");
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(answer.header("location"), Some(format!("/v1/messages/{id}").as_str()));
+    let answer = witness.see(("produce", 201), messages, &[("Mq-Delay", "10d")], b"later");
+    assert_eq!((&answer.json()["state"], &answer.json()["offset"]), (&json!("scheduled"), &Value::Null));
+    witness.see(("produce", 400), messages, &[("Mq-Colour", "red")], b"x");
+    witness.see(("produce", 400), messages, &[("Mq-Queue", "0"), ("Mq-Ordering-Key", "k")], b"x");
+    witness.see(("produce", 404), messages, &[("Mq-Queue", "9")], b"x");
+    witness.see(("produce", 404), "/v1/topics/nothing/messages?auto_create=false", &[], b"x");
+    witness.see(("produce", 413), messages, &[], &vec![b'x'; (4 << 20) + 1]);
+
+    let batch = "/v1/topics/orders/messages/batch";
+    let body =
+        json!({"messages": [{"body": "a"}, {"body": "b", "tag": "x|y"}, {"body": {"c": 1}, "queue": 9}]});
+    let answer = witness.see(("produceBatch", 200), batch, &[], &text(&body)).json();
+    assert_eq!(answer["failed"], 2, "{answer}");
+    assert_eq!(answer["results"][1]["code"], "invalid_request");
+    assert_eq!(answer["results"][2]["code"], "queue_not_found");
+    let lines = b"{\"body\":\"l1\"}\n{\"body\":\"AP8=\",\"encoding\":\"base64\"}\n";
+    let answer =
+        witness.see(("produceBatch", 200), batch, &[("Content-Type", "application/x-ndjson")], lines);
+    assert_eq!(answer.json()["failed"], 0);
+    witness.see(("produceBatch", 400), batch, &[], b"{\"messages\": [{\"colour\": 1}]}");
+    let one = text(&json!({"messages": [{"body": "a"}]}));
+    let missing = "/v1/topics/nothing/messages/batch?auto_create=false";
+    witness.see(("produceBatch", 404), missing, &[], &one);
+    let many: Vec<Value> = vec![json!({"body": ""}); 1_001];
+    witness.see(("produceBatch", 413), batch, &[], &text(&json!({ "messages": many })));
+    witness.see(
+        ("produceBatch", 415),
+        batch,
+        &[("Content-Type", "application/cloudevents-batch+json")],
+        b"[]",
+    );
+}
+
+fn look(witness: &mut Witness) {
+    let queue = "/v1/topics/orders/queues/0/messages";
+    let page = witness.see(("browseQueue", 200), &format!("{queue}?limit=1"), &[], NOBODY).json();
+    assert_eq!(page["messages"][0]["body"], "first", "{page}");
+    let id = page["messages"][0]["id"].as_str().unwrap().to_owned();
+    witness.see(("browseQueue", 200), &format!("{queue}?offset=0&encoding=base64"), &[], NOBODY);
+    witness.see(("browseQueue", 400), "/v1/topics/orders/queues/x/messages", &[], NOBODY);
+    witness.see(("browseQueue", 404), "/v1/topics/orders/queues/9/messages", &[], NOBODY);
+    witness.see(("browseQueue", 404), "/v1/topics/nothing/queues/0/messages", &[], NOBODY);
+    let shown = witness.see(("getMessage", 200), &format!("/v1/messages/{id}"), &[], NOBODY).json();
+    assert_eq!(shown["properties"]["colour"], "red");
+    witness.see(("getMessage", 400), "/v1/messages/x", &[], NOBODY);
+    let unknown = unknown_id();
+    witness.see(("getMessage", 404), &format!("/v1/messages/{unknown}"), &[], NOBODY);
+}
+
+/// A well-formed id that no message has.
+fn unknown_id() -> String {
+    use whimbrel::model::{MessageId, Position};
+    MessageId::new(Position { index: 1 << 40, slot: 7 }).to_string()
+}
+
+fn groups(witness: &mut Witness) {
+    let workers = "/v1/groups/workers";
+    let settings =
+        json!({"subscriptions": [{"topic": "orders"}], "retry": {"kind": "table", "steps_ms": [100]}});
+    witness.see(("putGroup", 201), workers, &[], &text(&settings));
+    witness.see(("putGroup", 200), workers, &[], &text(&settings));
+    witness.see(("putGroup", 412), workers, &[("If-None-Match", "*")], &text(&settings));
+    witness.see(("putGroup", 400), workers, &[], b"{\"ordered\": 1}");
+    witness.see(("putGroup", 422), workers, &[], b"{\"max_attempts\": 0}");
+    let sql = json!({"subscriptions": [{"topic": "orders", "filter": {"sql": "a"}}]});
+    witness.see(("putGroup", 422), workers, &[], &text(&sql));
+    let missing = json!({"subscriptions": [{"topic": "nothing"}]});
+    witness.see(("putGroup", 404), "/v1/groups/lost", &[], &text(&missing));
+    witness.see(("getGroup", 200), workers, &[], NOBODY);
+    witness.see(("getGroup", 400), "/v1/groups/-", &[], NOBODY);
+    witness.see(("getGroup", 404), "/v1/groups/nobody", &[], NOBODY);
+    witness.see(("listGroups", 200), "/v1/groups", &[], NOBODY);
+    witness.see(("listGroups", 400), "/v1/groups?colour=1", &[], NOBODY);
+}
+
+fn receive(witness: &mut Witness) {
+    let path = "/v1/groups/workers/receive";
+    let raw = [("Accept", "application/octet-stream")];
+    let answer = witness.see(("receive", 200), path, &raw, NOBODY);
+    assert_eq!(answer.header("mq-attempt"), Some("1"));
+    assert!(answer.header("mq-receipt").is_some_and(|receipt| receipt.len() <= 200));
+    // One message is leased now, so the kind of group cannot change.
+    let ordered = json!({"subscriptions": [{"topic": "orders"}], "ordered": true});
+    witness.see(("putGroup", 409), "/v1/groups/workers", &[], &text(&ordered));
+    let late = "/v1/groups/late/receive";
+    let latest = json!({"subscriptions": [{"topic": "orders"}], "start": "latest"});
+    witness.see(("putGroup", 201), "/v1/groups/late", &[], &text(&latest));
+    witness.see(("receive", 204), &format!("{late}?wait=0"), &raw, NOBODY);
+    let empty = witness.see(("receive", 200), late, &[], b"{\"wait_ms\": 0}").json();
+    assert_eq!(empty, json!({"messages": []}));
+    let made =
+        witness.see(("receive", 200), "/v1/groups/made/receive?topic=orders&max_messages=2", &[], NOBODY);
+    assert!(!made.json()["messages"].as_array().unwrap().is_empty());
+    witness.see(("receive", 400), &format!("{path}?wait=0"), &[], b"{\"wait_ms\": 0}");
+    witness.see(("receive", 404), "/v1/groups/nobody/receive", &[], NOBODY);
+    witness.see(("receive", 409), &format!("{path}?topic=empty"), &[], NOBODY);
+    witness.see(("receive", 409), &format!("{path}?filter=b"), &[], NOBODY);
+    witness.see(("receive", 422), &format!("{path}?filter=b%7C%7C"), &[], NOBODY);
+}
+
+/// Leases one message of the group `workers`.
+fn lease(witness: &mut Witness) -> String {
+    let answer =
+        witness.see(("receive", 200), "/v1/groups/workers/receive?max_messages=1", &[], NOBODY).json();
+    answer["messages"][0]["receipt"].as_str().unwrap_or_else(|| panic!("nothing came: {answer}")).to_owned()
+}
+
+fn settle(witness: &mut Witness) {
+    let group = "/v1/groups/workers";
+    for n in 0..8 {
+        let body = format!("work {n}");
+        witness.see(("produce", 201), "/v1/topics/orders/messages", &[], body.as_bytes());
+    }
+    let one = |receipt: &str| text(&json!({"receipts": [receipt]}));
+    let status =
+        |answer: &super::Answer| answer.json()["results"][0]["status"].as_str().unwrap_or("?").to_owned();
+
+    let receipt = lease(witness);
+    let answer = witness.see(("extend", 200), &format!("{group}/extend"), &[], &one(&receipt));
+    assert_eq!(status(&answer), "ok");
+    let answer = witness.see(("ack", 200), &format!("{group}/ack"), &[], &one(&receipt));
+    assert_eq!(status(&answer), "ok");
+    let answer = witness.see(("ack", 200), &format!("{group}/ack"), &[], &one(&receipt));
+    assert_eq!(status(&answer), "already");
+    witness.see(("ackReceipt", 204), &format!("/v1/receipts/{receipt}"), &[], NOBODY);
+    let answer = witness.see(("ack", 200), &format!("{group}/ack"), &[], &one("rubbish"));
+    assert_eq!(status(&answer), "invalid");
+
+    let receipt = lease(witness);
+    let answer = witness.see(("nack", 200), &format!("{group}/nack"), &[], &one(&receipt));
+    assert_eq!(answer.json()["results"][0]["state"], "retrying");
+    let receipt = lease(witness);
+    let answer = witness.see(("deadLetter", 200), &format!("{group}/dead-letter"), &[], &one(&receipt));
+    assert_eq!(answer.json()["results"][0]["state"], "dead");
+
+    let receipts = [lease(witness), lease(witness), lease(witness), lease(witness)];
+    let all = json!({
+        "acks": [{"receipt": receipts[0]}],
+        "nacks": [{"receipt": receipts[1], "delay_ms": 43_200_000, "reason": "not now"}],
+        "extends": [{"receipt": receipts[2], "lease_ms": 600_000}],
+        "dead_letters": [{"receipt": receipts[3], "reason": "never"}],
+    });
+    let answer = witness.see(("settle", 200), &format!("{group}/settle"), &[], &text(&all)).json();
+    let ops: Vec<&Value> = answer["results"].as_array().unwrap().iter().map(|result| &result["op"]).collect();
+    assert_eq!(ops, ["ack", "nack", "extend", "dead_letter"]);
+
+    let many: Vec<&str> = vec!["x"; 1_001];
+    let many = text(&json!({ "receipts": many }));
+    let acks: Vec<Value> = vec![json!({"receipt": "x"}); 1_001];
+    for (operation, verb) in
+        [("ack", "ack"), ("nack", "nack"), ("extend", "extend"), ("deadLetter", "dead-letter")]
+    {
+        witness.see((operation, 400), &format!("{group}/{verb}"), &[], b"{}");
+        witness.see((operation, 404), &format!("/v1/groups/nobody/{verb}"), &[], &one("x"));
+        witness.see((operation, 413), &format!("{group}/{verb}"), &[], &many);
+    }
+    witness.see(("settle", 400), &format!("{group}/settle"), &[], b"{\"acks\": 1}");
+    witness.see(
+        ("settle", 404),
+        "/v1/groups/nobody/settle",
+        &[],
+        &text(&json!({"acks": [{"receipt": "x"}]})),
+    );
+    witness.see(("settle", 413), &format!("{group}/settle"), &[], &text(&json!({ "acks": acks })));
+
+    // A seek ends the leases of its topic; going back, the message is ready again and the receipt means nothing.
+    let receipt = lease(witness);
+    let seek = json!({"topic": "orders", "to": "earliest"});
+    let counts = witness.see(("seekGroup", 200), &format!("{group}/seek"), &[], &text(&seek)).json();
+    assert!(counts["leases_cancelled"].as_u64().unwrap() >= 1, "{counts}");
+    witness.see(("ackReceipt", 410), &format!("/v1/receipts/{receipt}"), &[], NOBODY);
+    witness.see(("ackReceipt", 404), "/v1/receipts/rubbish", &[], NOBODY);
+    witness.see(("ackReceipt", 400), "/v1/receipts/rubbish?colour=1", &[], NOBODY);
+}
+
+fn dead_letters(witness: &mut Witness) {
+    let path = "/v1/groups/workers/dead-letters";
+    let page = witness.see(("listDeadLetters", 200), &format!("{path}?limit=1"), &[], NOBODY).json();
+    let cursor = page["next_cursor"].as_str().unwrap_or_else(|| panic!("two dead letters: {page}"));
+    let rest = witness.see(("listDeadLetters", 200), &format!("{path}?cursor={cursor}"), &[], NOBODY).json();
+    assert_eq!(rest["dead_letters"].as_array().unwrap().len(), 1, "{rest}");
+    witness.see(("listDeadLetters", 400), &format!("{path}?cursor=x"), &[], NOBODY);
+    witness.see(("listDeadLetters", 404), "/v1/groups/nobody/dead-letters", &[], NOBODY);
+    let id = page["dead_letters"][0]["id"].as_str().unwrap();
+    let shown = witness.see(("getDeadLetter", 200), &format!("{path}/{id}"), &[], NOBODY).json();
+    assert_eq!(shown["message"]["id"], id);
+    let unknown = unknown_id();
+    witness.see(("getDeadLetter", 404), &format!("{path}/{unknown}"), &[], NOBODY);
+    witness.see(("getDeadLetter", 400), &format!("{path}/x"), &[], NOBODY);
+
+    let redrive = format!("{path}/redrive");
+    let answer =
+        witness.see(("redriveDeadLetters", 200), &redrive, &[], &text(&json!({"ids": [id, unknown]}))).json();
+    assert_eq!((&answer["failed"], &answer["results"][0]["status"]), (&json!(1), &json!("ok")), "{answer}");
+    assert_eq!(answer["results"][1]["problem"]["code"], "dead_letter_not_found");
+    witness.see(("redriveDeadLetters", 400), &redrive, &[], b"{\"filter\": {}}");
+    witness.see(("redriveDeadLetters", 404), "/v1/groups/nobody/dead-letters/redrive", &[], b"{\"ids\": []}");
+    let many = text(&json!({"ids": vec![unknown.as_str(); 1_001]}));
+    witness.see(("redriveDeadLetters", 413), &redrive, &[], &many);
+
+    let purged = witness.see(("purgeDeadLetters", 200), &format!("{path}/purge"), &[], NOBODY).json();
+    assert_eq!(purged, json!({"purged": 1}));
+    witness.see(("purgeDeadLetters", 400), &format!("{path}/purge"), &[], b"{\"colour\": 1}");
+    witness.see(("purgeDeadLetters", 404), "/v1/groups/nobody/dead-letters/purge", &[], NOBODY);
+}
+
+fn seek_and_pause(witness: &mut Witness) {
+    let group = "/v1/groups/workers";
+    let dry = json!({"topic": "orders", "to": {"queue": 0, "offset": 0}, "dry_run": true});
+    witness.see(("seekGroup", 200), &format!("{group}/seek"), &[], &text(&dry));
+    let time = json!({"topic": "orders", "to": "2020-01-01T00:00:00Z"});
+    witness.see(("seekGroup", 200), &format!("{group}/seek"), &[], &text(&time));
+    witness.see(
+        ("seekGroup", 400),
+        &format!("{group}/seek"),
+        &[],
+        b"{\"topic\": \"orders\", \"to\": \"soon\"}",
+    );
+    let earliest = |topic: &str| text(&json!({"topic": topic, "to": "earliest"}));
+    witness.see(("seekGroup", 404), "/v1/groups/nobody/seek", &[], &earliest("orders"));
+    witness.see(("seekGroup", 409), &format!("{group}/seek"), &[], &earliest("empty"));
+
+    let paused = witness.see(("pauseGroup", 200), &format!("{group}/pause"), &[], NOBODY).json();
+    assert_eq!(paused["paused"], true);
+    let waited = witness.see(("receive", 200), &format!("{group}/receive?wait=0"), &[], NOBODY).json();
+    assert_eq!(waited, json!({"messages": [], "paused": true}));
+    let resumed = witness.see(("resumeGroup", 200), &format!("{group}/resume"), &[], NOBODY).json();
+    assert_eq!(resumed["paused"], false);
+    for (operation, verb) in [("pauseGroup", "pause"), ("resumeGroup", "resume")] {
+        witness.see((operation, 400), &format!("{group}/{verb}"), &[], b"{\"colour\": 1}");
+        witness.see((operation, 404), &format!("/v1/groups/nobody/{verb}"), &[], NOBODY);
+    }
+}
+
+fn delete(witness: &mut Witness) {
+    witness.see(("deleteGroup", 409), "/v1/groups/workers", &[], NOBODY);
+    witness.see(("deleteGroup", 400), "/v1/groups/workers?confirm=other", &[], NOBODY);
+    witness.see(("deleteGroup", 204), "/v1/groups/workers?confirm=workers", &[], NOBODY);
+    witness.see(("deleteGroup", 404), "/v1/groups/workers", &[], NOBODY);
+    witness.see(("deleteTopic", 409), "/v1/topics/orders", &[], NOBODY);
+    witness.see(("deleteTopic", 400), "/v1/topics/orders?confirm=other", &[], NOBODY);
+    witness.see(("deleteTopic", 204), "/v1/topics/orders?confirm=orders", &[], NOBODY);
+    witness.see(("deleteTopic", 404), "/v1/topics/orders", &[], NOBODY);
+}
+
+fn node(witness: &mut Witness) {
+    let upgrade = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    witness.see(("openWebSocket", 101), "/v1/ws", &upgrade, NOBODY);
+    let mut odd = upgrade.to_vec();
+    odd[0].1 = "Upgrade, close";
+    witness.see(("openWebSocket", 400), "/v1/ws?colour=1", &odd, NOBODY);
+    for (operation, path) in [
+        ("getLimits", "/v1/limits"),
+        ("getVersion", "/v1/version"),
+        ("livez", "/livez"),
+        ("readyz", "/readyz"),
+        ("getContract", "/openapi.yaml"),
+        ("getProblem", "/problems/not_found"),
+    ] {
+        witness.see((operation, 200), path, &[], NOBODY);
+        witness.see((operation, 400), &format!("{path}?colour=1"), &[], NOBODY);
+    }
+    let ready = witness.see(("readyz", 200), "/readyz?verbose", &[], NOBODY).json();
+    assert!(ready["checks"].is_array() && ready["node"].is_object(), "{ready}");
+    let limits = witness.see(("getLimits", 200), "/v1/limits", &[], NOBODY).json();
+    assert_eq!(limits["body_bytes_max"], 4_194_304);
+    let served = witness.see(("getContract", 200), "/openapi.yaml", &[], NOBODY);
+    assert_eq!(served.body, super::contract::TEXT.as_bytes());
+    witness.see(("getProblem", 404), "/problems/nonsense", &[], NOBODY);
+}
