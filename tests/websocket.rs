@@ -1,5 +1,13 @@
 //! The WebSocket against a real node: what it promises, and what bad clients get.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -133,7 +141,7 @@ fn receipts(messages: &[Value]) -> Vec<&Value> {
 
 #[tokio::test]
 async fn publish_receive_and_ack() {
-    let running = start(&[]).await;
+    let running = start(&["--drain-timeout", "1s"]).await;
     let mut client = Client::connect(running.node.addr()).await;
     client.subscribe(json!({"type": "subscribe", "id": 1, "sub": "s", "group": "g", "topic": "t"})).await;
     client
@@ -165,8 +173,8 @@ async fn publish_receive_and_ack() {
 
 #[tokio::test]
 async fn publishes_keep_their_order_and_so_do_their_answers() {
-    let running = start(&[]).await;
-    let mut client = Client::connect(running.node.addr()).await;
+    let running = start(&["--drain-timeout", "1s"]).await;
+    let client = Client::connect(running.node.addr()).await;
     // More than may be unanswered; runs of two topics, and refused ones between. A reader of its own keeps it flowing.
     let count = 3_000;
     let (mut sink, mut stream) = client.socket.split();
@@ -203,7 +211,7 @@ async fn publishes_keep_their_order_and_so_do_their_answers() {
             *offset += 1;
         }
     }
-    writer.await.unwrap();
+    drop(writer.await.unwrap());
     let mut client = Client::connect(running.node.addr()).await;
     client
         .send(json!({"type": "publish", "id": "m", "topic": "a", "messages": [{"body": "x"}, {"body": "y", "ttl_ms": 0}, {"body": "z"}]}))
@@ -219,7 +227,7 @@ async fn publishes_keep_their_order_and_so_do_their_answers() {
 
 #[tokio::test]
 async fn nothing_comes_beyond_credit() {
-    let running = start(&[]).await;
+    let running = start(&["--drain-timeout", "1s"]).await;
     let mut client = Client::connect(running.node.addr()).await;
     for number in 0..10 {
         client.publish("t", &number.to_string()).await;
@@ -240,7 +248,7 @@ async fn nothing_comes_beyond_credit() {
 
 #[tokio::test]
 async fn prefetch_counts_what_is_unsettled() {
-    let running = start(&[]).await;
+    let running = start(&["--drain-timeout", "1s"]).await;
     let mut client = Client::connect(running.node.addr()).await;
     for number in 0..6 {
         client.publish("t", &number.to_string()).await;
@@ -264,7 +272,7 @@ async fn prefetch_counts_what_is_unsettled() {
 
 #[tokio::test]
 async fn pause_resume_and_unsubscribe() {
-    let running = start(&[]).await;
+    let running = start(&["--drain-timeout", "1s"]).await;
     let mut client = Client::connect(running.node.addr()).await;
     client.subscribe(json!({"type": "subscribe", "sub": "s", "group": "g", "topic": "t"})).await;
     client.send(json!({"type": "pause", "sub": "s"})).await;
@@ -290,7 +298,7 @@ async fn pause_resume_and_unsubscribe() {
 
 #[tokio::test]
 async fn an_orderly_close_gives_back_and_a_broken_one_fails_the_delivery() {
-    let running = start(&[]).await;
+    let running = start(&["--drain-timeout", "1s"]).await;
     let address = running.node.addr();
     let mut client = Client::connect(address).await;
     client.publish("t", "a").await;
@@ -314,7 +322,7 @@ async fn an_orderly_close_gives_back_and_a_broken_one_fails_the_delivery() {
 
 #[tokio::test]
 async fn nack_and_dead_letter() {
-    let running = start(&[]).await;
+    let running = start(&["--drain-timeout", "1s"]).await;
     let mut client = Client::connect(running.node.addr()).await;
     client.subscribe(json!({"type": "subscribe", "sub": "s", "group": "g", "topic": "t"})).await;
     client.send(json!({"type": "publish", "topic": "t", "body": "a"})).await;
@@ -334,7 +342,7 @@ async fn nack_and_dead_letter() {
 
 #[tokio::test]
 async fn bad_frames_hurt_only_themselves() {
-    let running = start(&[]).await;
+    let running = start(&["--drain-timeout", "1s"]).await;
     let address = running.node.addr();
     let mut client = Client::connect(address).await;
     for (frame, status) in [
@@ -374,7 +382,7 @@ async fn bad_frames_hurt_only_themselves() {
 
 #[tokio::test]
 async fn the_upgrade_is_strict() {
-    let running = start(&[]).await;
+    let running = start(&["--drain-timeout", "1s"]).await;
     let url = |query: &str| format!("ws://{}/v1/ws{query}", running.node.addr());
     let refusal = async |url: String, header: Option<(&'static str, &'static str)>| {
         let mut request = url.into_client_request().unwrap();

@@ -1,5 +1,7 @@
 //! Frames of the server, written straight into bytes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::{NamedReceipt, OpName};
@@ -108,12 +110,11 @@ pub(in crate::api) fn settled(re: Option<&str>, op: OpName, entries: &[SettledEn
     json.key("results");
     json.open_list();
     for SettledEntry { receipt, status } in entries {
-        match receipt {
-            NamedReceipt::Good(receipt) => {
-                write_settled(&mut json, &receipt.to_string(), op.as_str(), *status)
-            }
-            NamedReceipt::Bad(text) => write_settled(&mut json, text, op.as_str(), *status),
-        }
+        let named = match receipt {
+            NamedReceipt::Good(receipt) => Cow::Owned(receipt.to_string()),
+            NamedReceipt::Bad(text) => Cow::Borrowed(&**text),
+        };
+        write_settled(&mut json, &named, op.as_str(), *status);
     }
     json.close_list();
     finish(json)

@@ -117,6 +117,9 @@ impl Session {
         self.poll_drain(cx)?;
         let was_full = self.output.is_full();
         self.output.poll_send(cx, &mut self.socket)?;
+        if self.is_drained() {
+            return Err(Ending::Drained);
+        }
         Ok(busy || was_full && !self.output.is_full())
     }
 
@@ -193,7 +196,7 @@ impl Session {
         self.settles.submit(cx);
     }
 
-    /// Says that the node stops, and ends the socket when nothing is open on it or its time is over.
+    /// Says that the node stops, and ends the socket when its time is over.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
         if let Drain::NotYet(stopping) = &mut self.drain {
             if stopping.as_mut().poll(cx).is_pending() {
@@ -206,13 +209,22 @@ impl Session {
             let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
             self.output.push(frame::draining(deadline_ms));
         }
-        let Drain::Until(deadline) = &mut self.drain else { return Ok(()) };
-        let over = deadline.as_mut().poll(cx).is_ready();
-        let idle = self.publishes.is_empty()
+        if let Drain::Until(deadline) = &mut self.drain
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Err(Ending::Drained);
+        }
+        Ok(())
+    }
+
+    /// Whether a stopping node need not wait for this socket any longer. Asked after sending, so that the last answer
+    /// is out.
+    fn is_drained(&self) -> bool {
+        matches!(self.drain, Drain::Until(_))
+            && self.publishes.is_empty()
             && self.settles.is_empty()
             && self.unsettled == 0
-            && self.output.is_empty();
-        if over || idle { Err(Ending::Drained) } else { Ok(()) }
+            && self.output.is_empty()
     }
 
     /// Ends the leases, says why, and closes.
