@@ -39,7 +39,7 @@ pub struct ServeArgs {
     /// How long a connection may stay silent between requests.
     #[arg(long, value_parser = duration, default_value = "60s")]
     pub idle_timeout: Duration,
-    /// Origins (scheme://host[:port]) that browsers may call from; none by default.
+    /// Origins (`scheme://host:port`) that browsers may call from; none by default.
     #[arg(long = "allowed-origin")]
     pub allowed_origins: Vec<String>,
     /// Size of a log segment.

@@ -1,5 +1,13 @@
 //! What every answer has in common, and what is refused before the broker is asked: against a real node over TCP.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say so at once"
+)]
+
 mod client;
 
 use std::io::{Read, Write};

@@ -1,6 +1,7 @@
 //! The frames of `mq.v1.json`: one JSON object per text frame, always with `type`.
 //!
-//! Reading borrows from the frame's text; only what is kept is copied. Unknown fields and types, and fields of another type of frame, are refused and never ignored.
+//! Reading borrows from the frame's text; only what is kept is copied. Unknown fields and types, and fields of
+//! another type of frame, are refused and never ignored.
 
 mod answers;
 mod fields;

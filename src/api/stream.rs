@@ -3,7 +3,7 @@
 //! One task owns one socket and does everything for it in turns:
 //!
 //! ```text
-//!   socket ──read what has arrived──▶ frames ──▶ publishes  (runs of one topic, one broker call each, answered in order)
+//!   socket ──read what has arrived──▶ frames ──▶ publishes  (runs of one topic: one broker call, answered in order)
 //!                                          ├──▶ settles    (one broker call for each group)
 //!                                          └──▶ subscriptions (pushed messages, never beyond credit)
 //!   socket ◀──many frames, one flush── output ◀── answers, messages, pings

@@ -23,7 +23,7 @@ impl Open {
     pub(super) fn add(&mut self, place: Place, received: Result<Received, Refusal>) -> Option<Place> {
         match (place, received) {
             (Place::Receive(waiting), Ok(received)) => {
-                self.deliveries.push(Delivery::Receive(waiting, received))
+                self.deliveries.push(Delivery::Receive(waiting, received));
             }
             (Place::Receive(waiting), Err(refusal)) => self.refused.push((waiting, refusal)),
             (Place::Session(session), Ok(received)) => {

@@ -66,8 +66,8 @@ pub type SettleAnswer = Vec<SettleStatus>;
 impl Broker {
     /// Accepts messages for `topic`. When this answers Ok, the accepted ones are on disk on a quorum.
     ///
-    /// The request takes its place in line at the first poll, so futures polled in order are accepted in order. Messages
-    /// must have passed [`crate::model::Message::check`].
+    /// The request takes its place in line at the first poll, so futures polled in order are accepted in order.
+    /// Messages must have passed [`crate::model::Message::check`].
     ///
     /// # Errors
     /// See [`BrokerError`]; `OutcomeUnknown` is the only one after which something may be stored.
@@ -252,7 +252,8 @@ impl Broker {
     /// # Errors
     /// See [`BrokerError`].
     pub async fn delete_topic(&self, name: TopicName, confirmed: bool) -> Result<(), BrokerError> {
-        Ok(self.decide(0, move |draft| draft.delete_topic(&name, confirmed)).await?.0)
+        self.decide(0, move |draft| draft.delete_topic(&name, confirmed)).await?;
+        Ok(())
     }
 
     /// Makes a group or replaces its settings.
@@ -282,7 +283,8 @@ impl Broker {
     /// # Errors
     /// See [`BrokerError`].
     pub async fn delete_group(&self, name: GroupName, confirmed: bool) -> Result<(), BrokerError> {
-        Ok(self.decide(0, move |draft| draft.delete_group(&name, confirmed)).await?.0)
+        self.decide(0, move |draft| draft.delete_group(&name, confirmed)).await?;
+        Ok(())
     }
 
     /// Pauses or resumes a group.
@@ -290,7 +292,8 @@ impl Broker {
     /// # Errors
     /// See [`BrokerError`].
     pub async fn pause_group(&self, name: GroupName, paused: bool) -> Result<(), BrokerError> {
-        Ok(self.decide(0, move |draft| draft.pause_group(&name, paused)).await?.0)
+        self.decide(0, move |draft| draft.pause_group(&name, paused)).await?;
+        Ok(())
     }
 
     /// Moves a group's reading place in one topic.
@@ -357,7 +360,8 @@ impl Broker {
         Ok(candidates)
     }
 
-    /// Has `decide` run against the next draft. Answers what it decided, once that is in the log, and the entry's index.
+    /// Has `decide` run against the next draft. Answers what it decided, once that is in the log, and the entry's
+    /// index.
     pub(super) async fn decide<T, F>(&self, bytes: usize, decide: F) -> Result<(T, u64), BrokerError>
     where
         T: Send + 'static,

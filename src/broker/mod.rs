@@ -1,8 +1,8 @@
 //! Use cases: what the API and the pages may ask for.
 //!
-//! A request goes to the proposer task, which gathers what waits, decides it against a draft of the machine, and puts one
-//! batch at a time through Raft. Consumers that wait stay with the proposer, so a message is leased to them in the very
-//! batch that accepts it.
+//! A request goes to the proposer task, which gathers what waits, decides it against a draft of the machine, and puts
+//! one batch at a time through Raft. Consumers that wait stay with the proposer, so a message is leased to them in
+//! the very batch that accepts it.
 
 mod ask;
 mod clock;

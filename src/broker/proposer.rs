@@ -277,14 +277,14 @@ impl Proposer {
                 due.insert(group.name.clone());
             }
         }
-        for group in due {
+        for group in &due {
             self.serve_line(draft, candidates, group, open);
         }
     }
 
     /// Serves one line from the front until there is nothing left to give.
-    fn serve_line(&mut self, draft: &mut Draft, candidates: &Candidates, group: GroupName, open: &mut Open) {
-        let mut line = self.waiters.take_line(&group);
+    fn serve_line(&mut self, draft: &mut Draft, candidates: &Candidates, group: &GroupName, open: &mut Open) {
+        let mut line = self.waiters.take_line(group);
         let mut unserved = VecDeque::new();
         let mut served = VecDeque::new();
         let mut look_on = false;
@@ -313,7 +313,7 @@ impl Proposer {
         unserved.append(&mut served);
         self.waiters.put_back(group.clone(), unserved);
         if look_on {
-            self.waiters.wake(&group);
+            self.waiters.wake(group);
         }
     }
 

@@ -52,8 +52,8 @@ impl std::fmt::Debug for Draft {
 }
 
 impl Draft {
-    /// Starts a batch on top of `machine`, at log time `time` (raised to the machine's own if that is later). Each lease
-    /// takes one number from `nonces`; they must not be guessable.
+    /// Starts a batch on top of `machine`, at log time `time` (raised to the machine's own if that is later). Each
+    /// lease takes one number from `nonces`; they must not be guessable.
     #[must_use]
     pub fn new(machine: &Machine, time: Timestamp, nonces: Box<dyn FnMut() -> u64 + Send>) -> Draft {
         Draft {
@@ -104,8 +104,8 @@ impl Draft {
         &self.machine
     }
 
-    /// The groups that got something to hand out since this was asked last: their waiting receives are worth deciding in
-    /// this very batch.
+    /// The groups that got something to hand out since this was asked last: their waiting receives are worth deciding
+    /// in this very batch.
     pub fn take_woken(&mut self) -> BTreeSet<GroupId> {
         self.effects.ended.clear();
         std::mem::take(&mut self.effects.woken)

@@ -126,8 +126,8 @@ pub enum Fact {
         /// Their places.
         places: Vec<Place>,
     },
-    /// A lease lasts longer (or shorter) now. Or, for a message that is not leased: it should have become a dead letter,
-    /// there is no room for it, and so it goes on retrying until then.
+    /// A lease lasts longer (or shorter) now. Or, for a message that is not leased: it should have become a dead
+    /// letter, there is no room for it, and so it goes on retrying until then.
     Extended {
         /// The group.
         group: GroupId,
@@ -141,7 +141,8 @@ pub enum Fact {
         until: Timestamp,
     },
     /// A delivery failed: nack, or the lease ran out. The message is retrying until `due`. A nack with the receipt of a
-    /// lease that ran out before is no second failure; it sets `due` anew and takes the first one's place in the history.
+    /// lease that ran out before is no second failure; it sets `due` anew and takes the first one's place in the
+    /// history.
     Failed {
         /// The group.
         group: GroupId,

@@ -21,8 +21,8 @@ use super::requests::{Leased, ReceiveRequest, Received};
 use super::state::{Group, Item, ItemState, LastEnd, Lease, Machine, Progress};
 
 impl Draft {
-    /// Leases what is ready, as much as was asked for. Makes a missing group when the request names a topic. Takes turns:
-    /// begins with queue number `turn` of the group's queues.
+    /// Leases what is ready, as much as was asked for. Makes a missing group when the request names a topic. Takes
+    /// turns: begins with queue number `turn` of the group's queues.
     ///
     /// # Errors
     /// When the group is missing and no topic is named, the topic is missing and may not be made, or the group exists

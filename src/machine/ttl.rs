@@ -15,8 +15,8 @@ use super::receive::filter_of;
 use super::state::Machine;
 
 impl Draft {
-    /// Expires messages that nobody looked at yet, in every group that would have got them: `entries` are what the index
-    /// knows to be past its TTL, in offset order. At most 1,000 in one go; answers how many.
+    /// Expires messages that nobody looked at yet, in every group that would have got them: `entries` are what the
+    /// index knows to be past its TTL, in offset order. At most 1,000 in one go; answers how many.
     pub fn expire_sweep(&mut self, entries: &BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>) -> usize {
         let mut done = 0;
         for ((topic, queue), entries) in entries {
@@ -60,8 +60,8 @@ impl Draft {
         entries.iter().filter(expired).take(most).map(|entry| Expiry::of(entry, dead)).collect()
     }
 
-    /// A message that was looked at outlived its TTL while nobody held it. If it should become a dead letter and there is
-    /// no room, it waits.
+    /// A message that was looked at outlived its TTL while nobody held it. If it should become a dead letter and
+    /// there is no room, it waits.
     pub(super) fn expire_item(&mut self, at: Where, place: Place) {
         let keep = self.machine.groups.get(&at.group).is_some_and(|group| group.settings.dead_letter_expired);
         let Where { group, topic, queue } = at;

@@ -24,8 +24,8 @@ pub struct Want {
 /// A group in one topic, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupStats {
-    /// Messages ready, leased or retrying. For a filtered subscription this counts all of `unlooked`, whether they match
-    /// or not.
+    /// Messages ready, leased or retrying. For a filtered subscription this counts all of `unlooked`, whether they
+    /// match or not.
     pub lag: u64,
     /// Those not looked at yet.
     pub unlooked: u64,

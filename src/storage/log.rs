@@ -1,8 +1,8 @@
 //! The handle of the commit log.
 //!
-//! One writer thread owns the files. Callers queue requests; the thread takes everything that waits, encodes it into one
-//! buffer, writes it with one call, syncs once, and answers in order. Vote, truncation and purge pass through the same
-//! queue, so the order of calls is the order on disk.
+//! One writer thread owns the files. Callers queue requests; the thread takes everything that waits, encodes it into
+//! one buffer, writes it with one call, syncs once, and answers in order. Vote, truncation and purge pass through the
+//! same queue, so the order of calls is the order on disk.
 
 use std::{
     fmt,

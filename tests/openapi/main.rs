@@ -1,6 +1,14 @@
 //! Holds `openapi.yaml` against the node, in both directions: every route is documented and every documented operation is
 //! routed; every documented status was really answered, and every real answer is documented, down to its fields.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say so at once"
+)]
+
 #[path = "../client/mod.rs"]
 mod client;
 mod contract;

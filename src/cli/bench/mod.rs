@@ -70,7 +70,8 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value = "http")]
     pub transport: Transport,
     /// Connections at the same time; for pipeline over HTTP half of them send and half receive
-    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections: u64,
     /// Bytes in one message body
     #[arg(long, default_value_t = 1_024, value_name = "BYTES")]

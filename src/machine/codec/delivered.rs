@@ -10,9 +10,9 @@
 //! | again | count; each: place (offset as delta to the one before), nonce (fixed) |
 //! | expired | count; each: flags (byte; bit 0 of this entry, 1 becomes a dead letter, 2 has a lane), then the line below, without expires and nonce |
 //!
-//! The line of a message: offset (delta to the one before plus 1), index unless of this entry (delta to the one before),
-//! slot (delta to the one before plus 1), ready (delta to the one before), expires if flagged (delta to ready), lane if
-//! flagged (fixed), body bytes (number), nonce if leased (fixed). Before the first everything is 0.
+//! The line of a message: offset (delta to the one before plus 1), index unless of this entry (delta to the one
+//! before), slot (delta to the one before plus 1), ready (delta to the one before), expires if flagged (delta to
+//! ready), lane if flagged (fixed), body bytes (number), nonce if leased (fixed). Before the first everything is 0.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Which messages have a key: runs of (topic, hash of the key, position), each sorted, in blocks of 256.
 //!
-//! One sled key a message would cost more than everything else the index does. So what is fed is gathered and written as
-//! a run; small runs are merged, eight of about the same size at a time, until a run is large. Asking looks once into
-//! each run. A row may be in two runs (after a crash, or fed twice); answers hold it once.
+//! One sled key a message would cost more than everything else the index does. So what is fed is gathered and written
+//! as a run; small runs are merged, eight of about the same size at a time, until a run is large. Asking looks once
+//! into each run. A row may be in two runs (after a crash, or fed twice); answers hold it once.
 //!
 //! | block of tree `keys` | as ([`crate::model::wire`]) |
 //! | --- | --- |
@@ -242,8 +242,8 @@ pub(super) fn remove_below(shared: &Shared, trees: &Trees, index: u64) -> Result
 }
 
 impl Index {
-    /// Adds keys of messages: topic, hash of the key, position. To be called before [`Index::feed`] of the same log entry,
-    /// whose mark covers them. Never waits; the feed that follows does.
+    /// Adds keys of messages: topic, hash of the key, position. To be called before [`Index::feed`] of the same log
+    /// entry, whose mark covers them. Never waits; the feed that follows does.
     ///
     /// # Errors
     /// When the index is damaged.

@@ -2,7 +2,8 @@
 //! sled.
 //!
 //! 1. After a batch is applied its queue entries are [`Index::feed`]ed. They can be read at once, from memory.
-//! 2. One thread writes full blocks to sled, many at a time, and every few seconds of activity everything else too; then
+//! 2. One thread writes full blocks to sled, many at a time, and every few seconds of activity everything else too;
+//!    then
 //!    it fsyncs sled's files itself and writes the mark: up to here the index can be trusted.
 //! 3. At start, [`Index::open`] compares the mark with sled. Behind the mark the owner feeds from the log again, which
 //!    may repeat what is already there. In any doubt the directory is thrown away and everything is fed again.

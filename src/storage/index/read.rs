@@ -90,8 +90,8 @@ impl Index {
         Ok(None)
     }
 
-    /// Entries whose TTL has run out at `now`, block by block until there are `limit` or more (at most a block more), each
-    /// once; after [`Index::expired_again`] all of them again.
+    /// Entries whose TTL has run out at `now`, block by block until there are `limit` or more (at most a block more),
+    /// each once; after [`Index::expired_again`] all of them again.
     ///
     /// # Errors
     /// When the index is damaged.
@@ -136,8 +136,8 @@ impl Index {
         self.sound(loaded)
     }
 
-    /// For the messages whose bodies lie in the segments that begin within `segments`: the highest offset of each queue,
-    /// of topics deleted since as well. Such a segment is needed until every group is past it.
+    /// For the messages whose bodies lie in the segments that begin within `segments`: the highest offset of each
+    /// queue, of topics deleted since as well. Such a segment is needed until every group is past it.
     ///
     /// # Errors
     /// When the index is damaged, which includes a segment it should know and does not: a forgotten pin would let a

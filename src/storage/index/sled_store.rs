@@ -111,7 +111,8 @@ pub(super) fn open_trusted(dir: &Path, options: &IndexOptions) -> Result<(Trees,
     Ok((trees, Mark { sequence: own.sequence, ..mark }))
 }
 
-/// Makes an empty one under a name that was never used. It has no mark yet, so a crash before the first one starts over.
+/// Makes an empty one under a name that was never used. It has no mark yet, so a crash before the first one starts
+/// over.
 pub(super) fn make(dir: &Path, options: &IndexOptions) -> Result<(Trees, Mark), IndexError> {
     mark::remove(dir).map_err(|error| IndexError::Directory(error.to_string()))?;
     let epoch = rand::random();
