@@ -101,24 +101,22 @@ impl Machine {
         stands && item.position == deadline.position
     }
 
-    /// How many leftovers stand before anything live among what is due, at most `most`.
+    /// How many leftovers stand before anything live among what is due, at most `most`. The order is that of
+    /// [`Machine::first_due`]: several groups may have a deadline for the same message at the same time, and a message
+    /// goes before an item of the same key. Never 0 when a leftover stands first, or the tick would not end.
     fn leftovers(&self, now: Timestamp, most: usize) -> usize {
-        let live_item = |deadline: &&Deadline| deadline.at > now || self.is_live(deadline);
-        let live_message = |((due, _), scheduled): &(&(Timestamp, Position), &Scheduled)| {
+        let is_live_item = |deadline: &&Deadline| deadline.at > now || self.is_live(deadline);
+        let is_live_message = |((due, _), scheduled): &(&(Timestamp, Position), &Scheduled)| {
             *due > now || self.topics.contains_key(&scheduled.topic)
         };
-        let before = |key: (Timestamp, Position)| {
-            let items = self.deadlines.iter().take(most).take_while(|item| !live_item(item));
-            let messages = self.scheduled.iter().take(most).take_while(|message| !live_message(message));
-            items.filter(|item| (item.at, item.position) < key).count()
-                + messages.filter(|((due, position), _)| (*due, *position) < key).count()
-        };
-        let first_item =
-            self.deadlines.iter().take(most).find(live_item).map(|item| (item.at, item.position));
-        let first_message = self.scheduled.iter().take(most).find(live_message).map(|(key, _)| *key);
-        let first = [first_item, first_message].into_iter().flatten().min();
-        let end = (Timestamp::MAX, Position { index: u64::MAX, slot: u16::MAX });
-        before(first.unwrap_or(end)).min(most)
+        let key = |deadline: &Deadline| (deadline.at, deadline.position);
+        let live_item = self.deadlines.iter().take(most).find(is_live_item).map(key);
+        let live_message = self.scheduled.iter().take(most).find(is_live_message).map(|(key, _)| *key);
+        let items = self.deadlines.iter().take(most).take_while(|item| !is_live_item(item));
+        let items = items.filter(|item| live_message.is_none_or(|live| key(item) < live));
+        let messages = self.scheduled.iter().take(most).take_while(|message| !is_live_message(message));
+        let messages = messages.filter(|(key, _)| live_item.is_none_or(|live| **key <= live));
+        (items.count() + messages.count()).min(most)
     }
 
     /// How many parts the trash holds, counted up to `most`.
