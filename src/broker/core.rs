@@ -52,6 +52,8 @@ pub(super) struct Core {
     /// The number the next subscription gets. Begins at random, so that leases of an earlier process are nobody's.
     pub(super) next_session: std::sync::atomic::AtomicU64,
     pub(super) started_at: Timestamp,
+    /// How often the proposer decided, also when nothing came of it.
+    pub(super) rounds: std::sync::atomic::AtomicU64,
 }
 
 impl Core {

@@ -50,6 +50,15 @@ impl Open {
         }
     }
 
+    /// Takes out the receives that were going to be answered with messages.
+    pub(super) fn take_receives(&mut self) -> Vec<Waiting> {
+        let take = |delivery| match delivery {
+            Delivery::Receive(waiting, _) => Some(waiting),
+            Delivery::Session(..) => None,
+        };
+        std::mem::take(&mut self.deliveries).into_iter().filter_map(take).collect()
+    }
+
     /// Tells everybody that there is no answer.
     pub(super) fn fail(self, error: &BrokerError) {
         for decision in self.decisions {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::machine::{Batch, Candidates, Draft, Machine, SettleOp};
+use crate::machine::{Batch, Candidates, Draft, Machine, Received, SettleOp};
 use crate::model::{GroupName, Receipt, Timestamp};
 use crate::replication::{Leadership, ProposeError};
 
@@ -204,6 +204,7 @@ impl Proposer {
 
     /// Decides one batch, puts it through Raft and hands the answers out. False when the leadership is in doubt.
     async fn one_batch(&mut self) -> bool {
+        self.core.rounds.fetch_add(1, Ordering::Relaxed);
         let machine = self.core.machine.snapshot();
         let now = self.clock.now();
         self.core.clock_jumped.store(self.clock.has_jumped(), Ordering::Relaxed);
@@ -215,6 +216,8 @@ impl Proposer {
         self.decide(&mut draft, &candidates, &mut open);
         if self.core.may_lease() {
             self.serve(&mut draft, &candidates, due, &mut open);
+        } else {
+            self.put_off(&mut open);
         }
         match draft.finish() {
             None => {
@@ -279,6 +282,17 @@ impl Proposer {
         }
         for group in &due {
             self.serve_line(draft, candidates, group, open);
+        }
+    }
+
+    /// Without space for leases receives wait; the line is looked at again once there is space.
+    fn put_off(&mut self, open: &mut Open) {
+        for waiting in std::mem::take(&mut self.receives) {
+            if waiting.at_once {
+                open.deliveries.push(Delivery::Receive(waiting, Received::default()));
+            } else {
+                self.waiters.add(waiting);
+            }
         }
     }
 
@@ -350,6 +364,10 @@ impl Proposer {
                     ProposeError::Unknown | ProposeError::Fault { .. } => BrokerError::OutcomeUnknown,
                 };
                 tracing::warn!(%error, "a batch got no answer");
+                if error == ProposeError::Full {
+                    // Nothing was submitted, and a receive waits for space like everybody else.
+                    self.receives.extend(open.take_receives());
+                }
                 open.fail(&answer);
                 error == ProposeError::Full
             }

@@ -113,6 +113,7 @@ impl Running {
             waiter_room: Arc::new(Semaphore::new(WAITERS_MAX)),
             next_session: AtomicU64::new(rand::random::<u64>() | 1),
             started_at: clock::wall_time(),
+            rounds: AtomicU64::new(0),
         });
         let (asks, asked) = mpsc::unbounded_channel();
         let broker = Broker { core: core.clone(), asks };
@@ -156,6 +157,12 @@ impl Running {
 }
 
 impl Broker {
+    /// How often the proposer decided since the start, also when nothing came of it. An idle broker does not decide.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.core.rounds.load(Ordering::Relaxed)
+    }
+
     /// Returns once this node leads and serves.
     pub async fn wait_until_serving(&self) {
         loop {
