@@ -18,12 +18,17 @@ pub(super) enum Due {
 
 impl Draft {
     /// Decides what is due, in (due, position) order, at most 1,000 things; answers how many. A scheduled message whose
-    /// entry is not among the candidates stops it there, so that nothing overtakes.
+    /// entry is not among the candidates holds up those behind it, so that none overtakes, but nothing else.
     pub fn tick(&mut self, candidates: &Candidates) -> usize {
         let mut done = 0;
         let mut blocked = false;
-        while done < TICK_ITEMS_MAX && !blocked && !self.is_full() {
-            done += match self.machine.first_due(self.time) {
+        while done < TICK_ITEMS_MAX && !self.is_full() {
+            let due = if blocked {
+                self.machine.first_live_item(self.time)
+            } else {
+                self.machine.first_due(self.time)
+            };
+            done += match due {
                 Some(Due::Item(deadline)) => {
                     self.item_due(&deadline);
                     1
@@ -71,6 +76,12 @@ impl Machine {
             (Some(item), None) => Some(self.due_item(item)),
             (None, None) => None,
         }
+    }
+
+    /// The first item that is due, whatever stands before it.
+    fn first_live_item(&self, now: Timestamp) -> Option<Due> {
+        let due = self.deadlines.iter().take(TICK_ITEMS_MAX).take_while(|deadline| deadline.at <= now);
+        due.into_iter().find(|deadline| self.is_live(deadline)).map(|deadline| Due::Item(*deadline))
     }
 
     fn due_item(&self, deadline: &Deadline) -> Due {
