@@ -16,7 +16,7 @@ use super::options::Api;
 use super::problem::{Code, Problem};
 use crate::broker::ProducedMessage;
 use crate::machine::NewMessage;
-use crate::model::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, TopicName};
+use crate::model::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, TopicName, objects};
 
 /// `POST /v1/topics/{topic}/messages`: the body is the payload. The hot path: one answer buffer, three headers.
 pub(super) async fn one(State(api): State<Api>, FreeCall(mut call): FreeCall, request: Request) -> Answer {
@@ -174,7 +174,7 @@ impl BatchForm {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     messages: Vec<MessageForm<'a>>,
 }
 

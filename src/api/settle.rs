@@ -13,15 +13,20 @@ use super::problem::{Code, Problem};
 use crate::machine::{SettleOp, SettleStatus, SettledAs};
 use crate::model::{
     GroupName, LEASE_MS_MAX, LEASE_MS_MIN, Millis, REASON_BYTES_MAX, RETRY_MS_MAX, Receipt, SETTLE_MAX,
+    objects,
 };
 
 /// The body of `…/settle`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct SettleForm {
+    #[serde(deserialize_with = "objects")]
     acks: Vec<AckForm>,
+    #[serde(deserialize_with = "objects")]
     nacks: Vec<NackForm>,
+    #[serde(deserialize_with = "objects")]
     extends: Vec<ExtendForm>,
+    #[serde(deserialize_with = "objects")]
     dead_letters: Vec<DeadLetterForm>,
 }
 

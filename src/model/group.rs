@@ -9,6 +9,7 @@ use super::limits::{
     LEASE_MS_MIN, RETRY_MS_MAX, RETRY_MS_MIN, RETRY_STEPS_MAX, SUBSCRIPTIONS_MAX, TAG_BYTES_MAX,
 };
 use super::name::TopicName;
+use super::object::{Object, maybe_object, objects};
 use super::time::{Millis, Timestamp};
 
 /// A setting that is out of range: which one, and what is accepted.
@@ -33,6 +34,7 @@ impl SettingsError {
 #[serde(default, deny_unknown_fields)]
 pub struct GroupSettings {
     /// The topics it reads, each at most once.
+    #[serde(deserialize_with = "objects")]
     pub subscriptions: Vec<Subscription>,
     /// Whether messages of one lane are handed out one after the other.
     pub ordered: bool,
@@ -45,7 +47,7 @@ pub struct GroupSettings {
     /// Most leases at once.
     pub max_in_flight: u32,
     /// The delay after a failed delivery. Missing: the default of ordered or unordered groups.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "maybe_object")]
     pub retry: Option<RetryPolicy>,
     /// Where a new subscription starts.
     pub start: Start,
@@ -214,7 +216,7 @@ impl Serialize for Filter {
 
 impl<'de> Deserialize<'de> for Filter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Filter, D::Error> {
-        let form = FilterForm::deserialize(deserializer)?;
+        let Object(form) = Object::<FilterForm>::deserialize(deserializer)?;
         Filter::parse_tags(&form.tag).map_err(serde::de::Error::custom)
     }
 }

@@ -6,7 +6,7 @@ use super::fields::{Fields, Text};
 use crate::api::message_in::MessageForm;
 use crate::api::problem::Problem;
 use crate::machine::NewMessage;
-use crate::model::BATCH_MESSAGES_MAX;
+use crate::model::{BATCH_MESSAGES_MAX, Object};
 
 /// One message, or several to be answered together.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(super) fn read_body(fields: &mut Fields<'_>) -> Result<PublishedBody, Proble
 }
 
 fn read_messages(messages: &RawValue) -> Result<Vec<Result<NewMessage, Problem>>, Problem> {
-    let messages: Vec<MessageForm<'_>> = serde_json::from_str(messages.get())
+    let messages: Vec<Object<MessageForm<'_>>> = serde_json::from_str(messages.get())
         .map_err(|error| Problem::pointer("/messages", error.to_string()))?;
     if messages.is_empty() {
         return Err(Problem::pointer("/messages", "must hold at least one message"));
@@ -50,7 +50,7 @@ fn read_messages(messages: &RawValue) -> Result<Vec<Result<NewMessage, Problem>>
     if messages.len() > BATCH_MESSAGES_MAX {
         return Err(Problem::too_large("messages in one publish", BATCH_MESSAGES_MAX));
     }
-    let build = |(at, message): (usize, MessageForm<'_>)| {
+    let build = |(at, Object(message)): (usize, Object<MessageForm<'_>>)| {
         message.build().map_err(|problem| problem.within(&format!("/messages/{at}")))
     };
     Ok(messages.into_iter().enumerate().map(build).collect())
