@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use whimbrel::broker::{Applying, Broker, BrokerError, Options, Running, Waited};
 use whimbrel::machine::{NewMessage, ReceiveRequest};
-use whimbrel::model::Message;
+use whimbrel::model::{GroupName, Message, Millis};
 use whimbrel::replication::{self, Replication};
 use whimbrel::storage::index::{Index, IndexOptions};
 use whimbrel::storage::vfs::{OpenMode, RealFs, Vfs, VfsFile};
@@ -27,7 +27,8 @@ use whimbrel::storage::{DataDir, Images, Log, LogOptions};
 #[derive(Clone, Debug, Default)]
 struct Disk {
     free: Arc<Mutex<Option<u64>>>,
-    held: Arc<(Mutex<bool>, Condvar)>,
+    /// While held, how many more may pass.
+    held: Arc<(Mutex<Option<u32>>, Condvar)>,
 }
 
 #[derive(Debug)]
@@ -38,9 +39,9 @@ impl Disk {
         *self.free.lock().unwrap() = bytes;
     }
 
-    #[allow(dead_code, reason = "the next test needs it")]
-    fn hold(&self, hold: bool) {
-        *self.held.0.lock().unwrap() = hold;
+    /// Lets so many fdatasync pass and holds the others; none: lets all pass.
+    fn hold_after(&self, passes: Option<u32>) {
+        *self.held.0.lock().unwrap() = passes;
         self.held.1.notify_all();
     }
 }
@@ -103,7 +104,9 @@ impl VfsFile for DiskFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let (held, changed) = &*self.1.held;
-        drop(changed.wait_while(held.lock().unwrap(), |held| *held).unwrap());
+        let mut held = changed.wait_while(held.lock().unwrap(), |held| *held == Some(0)).unwrap();
+        *held = held.map(|passes| passes - 1);
+        drop(held);
         self.0.sync_data()
     }
 }
@@ -119,6 +122,10 @@ struct Rig {
 
 impl Rig {
     async fn start() -> Rig {
+        Rig::with_timeout(Duration::from_secs(30)).await
+    }
+
+    async fn with_timeout(request_timeout: Duration) -> Rig {
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::default();
         let data = DataDir::open(Arc::new(disk.clone()), directory.path()).unwrap();
@@ -133,12 +140,8 @@ impl Rig {
         let options = replication::Options::default();
         let opened = Replication::open(stores, options, Arc::new(move |entry| told.applied(entry))).await;
         let replication = opened.unwrap().replication;
-        let options = Options {
-            auto_create_topics: true,
-            request_timeout: Duration::from_millis(600),
-            node_id: 1,
-            cluster_id: "test".to_owned(),
-        };
+        let options =
+            Options { auto_create_topics: true, request_timeout, node_id: 1, cluster_id: "test".to_owned() };
         let running = Running::start(options, replication.clone(), &applying).unwrap();
         running.broker().wait_until_serving().await;
         Rig { disk, log, running, replication, _directory: directory }
@@ -169,8 +172,12 @@ fn receiving(group: &str) -> ReceiveRequest {
 }
 
 async fn produce(broker: &Broker, body: &str) -> Result<(), BrokerError> {
+    produce_with(broker, body, None).await
+}
+
+async fn produce_with(broker: &Broker, body: &str, ttl_ms: Option<Millis>) -> Result<(), BrokerError> {
     let message = Message { body: body.to_owned().into(), ..Message::default() };
-    let new = NewMessage { message: Arc::new(message), ..NewMessage::default() };
+    let new = NewMessage { message: Arc::new(message), ttl_ms, queue: Some(0), ..NewMessage::default() };
     let answers = broker.produce("t".parse().unwrap(), true, vec![new]).await?;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     Ok(())
@@ -226,4 +233,137 @@ async fn an_idle_broker_with_waiting_receives_writes_nothing_and_does_not_spin()
     for waiter in waiters {
         assert!(waiter.await.unwrap().messages.is_empty(), "a stop answers who waits");
     }
+}
+
+/// Lets the proposer take in what was sent.
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(150)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_at_different_places_of_a_queue_are_served_in_the_same_batch() {
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    for body in 0..20 {
+        produce(&broker, &body.to_string()).await.unwrap();
+    }
+    assert!(!receive(&broker, "ahead", Duration::from_secs(5)).await.messages.is_empty());
+    assert!(receive(&broker, "behind", Duration::ZERO).await.messages.len() == 10, "the group is made");
+    let seek = whimbrel::machine::SeekTo::Earliest;
+    broker.seek("behind".parse().unwrap(), "t".parse().unwrap(), seek, false).await.unwrap();
+    // While one entry is held, both receives gather for the next.
+    rig.disk.hold_after(Some(0));
+    let held = tokio::spawn({
+        let broker = broker.clone();
+        async move { produce(&broker, "held").await }
+    });
+    a_moment().await;
+    let both = ["ahead", "behind"].map(|group| {
+        let broker = broker.clone();
+        tokio::spawn(async move { receive(&broker, group, Duration::ZERO).await.messages })
+    });
+    a_moment().await;
+    rig.disk.hold_after(None);
+    held.await.unwrap().unwrap();
+    let [ahead, behind] = both;
+    assert_eq!(ahead.await.unwrap().first().map(|message| message.leased.offset), Some(10));
+    assert_eq!(behind.await.unwrap().first().map(|message| message.leased.offset), Some(0));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_who_fill_every_entry_starve_no_consumer() {
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    assert!(receive(&broker, "g", Duration::ZERO).await.messages.is_empty(), "the group is there");
+    produce(&broker, "m").await.unwrap();
+    rig.disk.hold_after(Some(0));
+    let mut producers = Vec::new();
+    for _ in 0..16 {
+        let broker = broker.clone();
+        producers.push(tokio::spawn(async move { produce(&broker, &"x".repeat(1_100_000)).await }));
+    }
+    a_moment().await;
+    let receiver = tokio::spawn({
+        let broker = broker.clone();
+        async move { receive(&broker, "g", Duration::from_secs(30)).await }
+    });
+    a_moment().await;
+    // Enough for a few entries, whatever a new segment costs, and not for all.
+    rig.disk.hold_after(Some(10));
+    let received = tokio::time::timeout(Duration::from_secs(10), receiver).await;
+    assert!(producers.iter().any(|producer| !producer.is_finished()), "the disk was held too late");
+    rig.disk.hold_after(None);
+    let received = received.expect("a receive is served among full entries").unwrap();
+    assert_eq!(received.messages.first().map(|message| message.leased.offset), Some(0));
+    for producer in producers {
+        producer.await.unwrap().unwrap();
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_came_for_is_given_back() {
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    produce(&broker, "m").await.unwrap();
+    let group: GroupName = "g".parse().unwrap();
+    let mut abandoned = Box::pin(broker.receive(receiving("g"), Duration::from_secs(30)));
+    let polled = futures_util::poll!(abandoned.as_mut());
+    assert!(polled.is_pending());
+    while broker.group(&group).map_or(0, |group| group.in_flight) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    a_moment().await;
+    drop(abandoned);
+    let again = receive(&broker, "g", Duration::from_secs(10)).await.messages;
+    assert_eq!(again.first().map(|message| message.leased.attempt), Some(1), "no failure, and no wait");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_submitted_and_unknown_are_told_apart() {
+    let rig = Rig::with_timeout(Duration::from_millis(500)).await;
+    let broker = rig.broker();
+    assert!(receive(&broker, "g", Duration::ZERO).await.messages.is_empty(), "the group is there");
+    rig.disk.hold_after(Some(0));
+    let submitted = tokio::spawn({
+        let broker = broker.clone();
+        async move { produce(&broker, "submitted").await }
+    });
+    a_moment().await;
+    let queued = produce(&broker, "queued").await;
+    assert!(matches!(queued, Err(BrokerError::Overloaded(_))), "definitely not stored: {queued:?}");
+    let submitted = submitted.await.unwrap();
+    assert!(matches!(submitted, Err(BrokerError::OutcomeUnknown)), "{submitted:?}");
+    rig.disk.hold_after(None);
+    let messages = receive(&broker, "g", Duration::from_secs(10)).await.messages;
+    let bodies: Vec<_> = messages.iter().map(|message| message.message.body.clone()).collect();
+    assert_eq!(bodies, ["submitted"], "what was unknown was stored, what was refused was not");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_settles_what_nobody_came_for() {
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    let names: Vec<GroupName> = ["g", "h"].map(|name| name.parse().unwrap()).into();
+    for name in ["g", "h"] {
+        assert!(receive(&broker, name, Duration::ZERO).await.messages.is_empty(), "the group is there");
+    }
+    produce(&broker, "stays").await.unwrap();
+    produce_with(&broker, "goes", Some(50)).await.unwrap();
+    produce(&broker, "stays").await.unwrap();
+    let lag = |name| broker.group(name).unwrap().topics[0].lag;
+    assert_eq!(names.iter().map(lag).collect::<Vec<_>>(), [3, 3]);
+    let swept = async {
+        while names.iter().any(|name| lag(name) != 2) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), swept).await.expect("within a minute");
+    let last = rig.log.last();
+    assert_eq!(receive(&broker, "g", Duration::ZERO).await.messages.len(), 2);
+    assert_ne!(rig.log.last(), last);
+    rig.stop().await;
 }

@@ -270,7 +270,7 @@ fn one(draft: &mut Draft, words: &Words<'_>, candidates: &Candidates) -> Answer 
         "group" => {
             let settings = group_settings(words);
             settings.check().unwrap();
-            let put = draft.put_group(name.parse().unwrap(), settings, PutMode::Upsert, candidates);
+            let put = draft.put_group(name.parse().unwrap(), settings, (PutMode::Upsert, false), candidates);
             text(put, |done| format!("{done:?}"))
         }
         "produce" => produce(draft, name, words),

@@ -53,7 +53,7 @@ fn pipeline(ordered: bool, single: bool) -> u64 {
         let subscription = Subscription { topic: "t".parse().unwrap(), filter: Filter::All };
         let settings =
             GroupSettings { subscriptions: vec![subscription], ordered, ..GroupSettings::default() };
-        draft.put_group(group.clone(), settings, PutMode::Upsert, &Candidates::default()).unwrap();
+        draft.put_group(group.clone(), settings, (PutMode::Upsert, false), &Candidates::default()).unwrap();
     });
     let keyed = |at: u64| Attributes {
         ordering_key: ordered.then(|| format!("key{at}").into()),

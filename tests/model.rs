@@ -126,7 +126,12 @@ impl Model {
                     ..GroupSettings::default()
                 };
                 draft
-                    .put_group(group.name.parse().unwrap(), settings, PutMode::CreateOnly, candidates)
+                    .put_group(
+                        group.name.parse().unwrap(),
+                        settings,
+                        (PutMode::CreateOnly, false),
+                        candidates,
+                    )
                     .unwrap();
             }
         });

@@ -32,16 +32,18 @@ pub(super) async fn show(State(api): State<Api>, call: Call) -> Answer {
     group_json(&api, &name, StatusCode::OK)
 }
 
-/// `PUT /v1/groups/{group}`: replaces all settings; missing ones take their defaults.
-pub(super) async fn put(State(api): State<Api>, call: Call, headers: HeaderMap, body: Body) -> Answer {
+/// `PUT /v1/groups/{group}`: replaces all settings; missing ones take their defaults. Missing topics are made
+/// unless `auto_create=false`.
+pub(super) async fn put(State(api): State<Api>, mut call: Call, headers: HeaderMap, body: Body) -> Answer {
     let name: GroupName = call.path("group")?;
+    let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
     call.query.finish()?;
     let mode = put_mode(&headers)?;
     let body = read_body(&api, body, JSON_BYTES_MAX).await?;
     check_filters(&body)?;
     let settings: GroupSettings = json_in::parse(&body)?;
     settings.check().map_err(refused_setting)?;
-    let done = api.broker.put_group(name.clone(), settings, mode).await?;
+    let done = api.broker.put_group(name.clone(), settings, mode, auto_create).await?;
     group_json(&api, &name, put_status(done))
 }
 

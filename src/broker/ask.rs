@@ -79,7 +79,18 @@ pub(super) struct Waiting {
     pub(super) request: ReceiveRequest,
     /// Whether an empty answer is wanted rather than a wait.
     pub(super) at_once: bool,
+    /// How often it may still look on in the next batch before it answers that there is nothing.
+    pub(super) looks_left: u8,
     pub(super) reply: oneshot::Sender<Result<(Received, u64), BrokerError>>,
+}
+
+impl Waiting {
+    /// Whether one that wants its answer at once looks on in the next batch rather than say that there is nothing.
+    pub(super) fn may_look_on(&mut self) -> bool {
+        let may = self.at_once && self.looks_left > 0;
+        self.looks_left = self.looks_left.saturating_sub(1);
+        may
+    }
 }
 
 /// A subscription as the proposer keeps it.

@@ -82,17 +82,17 @@ impl Core {
         machine: &Machine,
         now: Timestamp,
         due: &BTreeSet<GroupName>,
-        receives: impl IntoIterator<Item = &'a Waiting>,
+        (receives, turn): (impl IntoIterator<Item = &'a Waiting>, u32),
     ) -> Candidates {
         let mut candidates = Candidates::default();
         for group in due {
-            self.read_queues(machine, group, GROUP_CANDIDATES_MAX, &mut candidates);
+            self.read_queues(machine, (group, turn), GROUP_CANDIDATES_MAX, &mut candidates);
         }
         let mut seen = BTreeSet::new();
         for waiting in receives {
             let group = &waiting.request.group;
             if !due.contains(group) && seen.insert(group.clone()) {
-                self.read_queues(machine, group, GROUP_CANDIDATES_MAX, &mut candidates);
+                self.read_queues(machine, (group, turn), GROUP_CANDIDATES_MAX, &mut candidates);
             }
         }
         if machine.next_due().is_some_and(|due| due <= now) {
@@ -111,17 +111,31 @@ impl Core {
         candidates
     }
 
-    fn read_queues(&self, machine: &Machine, group: &GroupName, budget: usize, candidates: &mut Candidates) {
-        let mut left = budget;
-        for want in machine.wants(group, None, 0) {
+    /// Every queue gets its share: one that is restricted to a topic must find entries of that topic among those of all.
+    fn read_queues(
+        &self,
+        machine: &Machine,
+        (name, turn): (&GroupName, u32),
+        budget: usize,
+        candidates: &mut Candidates,
+    ) {
+        let Some((group, _)) = machine.group(name) else { return };
+        let wants = machine.wants(name, None, turn);
+        let share = (budget / wants.len().max(1)).clamp(1, CANDIDATES_MAX);
+        for want in wants.into_iter().take(budget) {
             let key = (want.topic, want.queue);
-            if left == 0 || candidates.entries.contains_key(&key) {
+            let known = candidates.entries.get(&key);
+            // Groups mostly stand close together; one that does not gets entries of its own.
+            let holds = |entries: &&Vec<QueueEntry>| entries.iter().any(|entry| entry.offset == want.from);
+            if known.is_some_and(|known| holds(&known)) {
                 continue;
             }
-            match self.indexer.index().entries(want.topic, want.queue, want.from, left.min(CANDIDATES_MAX)) {
-                Ok(entries) => {
-                    left = left.saturating_sub(entries.len());
+            match self.indexer.index().entries(want.topic, want.queue, want.from, share) {
+                Ok(entries) if known.is_none() => {
                     candidates.entries.insert(key, entries);
+                }
+                Ok(entries) => {
+                    candidates.own_entries.insert((group, want.topic, want.queue), entries);
                 }
                 Err(error) => {
                     tracing::error!(%error, "the queue index cannot be read; it is made again from the log");

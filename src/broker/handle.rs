@@ -22,6 +22,10 @@ use super::error::BrokerError;
 use super::read::{self, DeliveredMessage};
 use super::subscription::{SubscribeRequest, Subscription};
 
+/// How many batches a receive without a wait takes part in as long as there is more to look at: its group may have been
+/// made by it, or its filter may have passed over all that was shown.
+const LOOKS_MAX: u8 = 8;
+
 /// The broker. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
@@ -106,13 +110,14 @@ impl Broker {
         request.session = 0;
         request.auto_create &= self.core.options.auto_create_topics;
         let group = request.group.clone();
-        let (reply, mut answer) = oneshot::channel();
-        self.ask(Ask::Receive(Waiting { request, at_once: wait.is_zero(), reply }))?;
+        let (reply, answer) = oneshot::channel();
+        let mut answer = Lent { answer, broker: self.clone() };
+        self.ask(Ask::Receive(Waiting { request, at_once: wait.is_zero(), looks_left: LOOKS_MAX, reply }))?;
         // Without a wait the answer comes with the next batch; the request timeout bounds a stuck disk.
         let patience = if wait.is_zero() { self.core.options.request_timeout } else { wait };
         let answered = tokio::select! {
-            answered = timeout(patience, &mut answer) => answered,
-            () = self.core.stopped.notified() => timeout(Duration::ZERO, &mut answer).await,
+            answered = timeout(patience, &mut answer.answer) => answered,
+            () = self.core.stopped.notified() => timeout(Duration::ZERO, &mut answer.answer).await,
         };
         let received = match answered {
             Ok(Ok(received)) => Some(received?),
@@ -120,8 +125,8 @@ impl Broker {
             Ok(Err(_)) => None,
             Err(_) => {
                 // Close first, then look once more: what was sent before the close is ours.
-                answer.close();
-                match answer.try_recv() {
+                answer.answer.close();
+                match answer.answer.try_recv() {
                     Ok(received) => Some(received?),
                     Err(_) => None,
                 }
@@ -209,30 +214,40 @@ impl Broker {
         let _ = self.asks.send(Ask::Adjust(session, adjustment));
     }
 
-    /// Reads the bodies of leased messages.
+    /// Reads the bodies of leased messages. One that cannot be read is named in the log and left out, and its lease runs
+    /// out by time: it ends among the dead letters, and the messages around it do not suffer.
     ///
     /// # Errors
-    /// [`BrokerError::Fault`] when the disk answers with damage or an error.
+    /// [`BrokerError::Fault`] when the disk answers with damage or an error for all of them.
     pub fn load(
         &self,
         group: GroupId,
         index: u64,
         leased: &[Leased],
     ) -> Result<Vec<DeliveredMessage>, BrokerError> {
-        leased
-            .iter()
-            .map(|leased| {
-                let position = leased.position_in(index);
-                let logged = read::logged(&self.core, position)?;
-                Ok(DeliveredMessage {
+        let mut messages = Vec::with_capacity(leased.len());
+        let mut fault = None;
+        for leased in leased {
+            let position = leased.position_in(index);
+            match read::logged(&self.core, position) {
+                Ok(logged) => messages.push(DeliveredMessage {
                     id: MessageId::new(position),
                     receipt: leased.receipt(group, index),
                     leased: leased.clone(),
                     accepted_at: logged.accepted_at,
                     message: logged.message,
-                })
-            })
-            .collect()
+                }),
+                Err(error) => {
+                    let id = MessageId::new(position);
+                    tracing::error!(%error, %id, "a leased message cannot be read and is not delivered");
+                    fault.get_or_insert(error);
+                }
+            }
+        }
+        match fault {
+            Some(fault) if messages.is_empty() => Err(fault),
+            _ => Ok(messages),
+        }
     }
 
     /// Makes a topic or replaces its settings.
@@ -257,7 +272,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Makes a group or replaces its settings.
+    /// Makes a group or replaces its settings. A topic that it names and that is missing is made when `auto_create` and the
+    /// node's own setting say so.
     ///
     /// # Errors
     /// See [`BrokerError`].
@@ -266,7 +282,9 @@ impl Broker {
         name: GroupName,
         settings: GroupSettings,
         mode: PutMode,
+        auto_create: bool,
     ) -> Result<PutDone, BrokerError> {
+        let auto_create = auto_create && self.core.options.auto_create_topics;
         let candidates = match settings.start {
             Start::Time(time) => {
                 self.offsets_at(settings.subscriptions.iter().map(|subscription| &subscription.topic), time)?
@@ -274,7 +292,9 @@ impl Broker {
             Start::Earliest | Start::Latest => Candidates::default(),
         };
         Ok(self
-            .decide(0, move |draft| draft.put_group(name.clone(), settings.clone(), mode, &candidates))
+            .decide(0, move |draft| {
+                draft.put_group(name.clone(), settings.clone(), (mode, auto_create), &candidates)
+            })
             .await?
             .0)
     }
@@ -405,6 +425,22 @@ impl Broker {
     fn waiter_place(&self) -> Result<OwnedSemaphorePermit, BrokerError> {
         take(&self.core.waiter_room, 1)
             .ok_or_else(|| BrokerError::Overloaded("too many receives and subscriptions wait".to_owned()))
+    }
+}
+
+/// The way back of a receive. Whoever gives up a receive gives back what was on its way already.
+struct Lent {
+    answer: oneshot::Receiver<Result<(Received, u64), BrokerError>>,
+    broker: Broker,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Ok((received, index))) = self.answer.try_recv() {
+            let receipt = |leased: &Leased| leased.receipt(received.group, index);
+            self.broker.give_back(received.messages.iter().map(receipt).collect());
+        }
     }
 }
 

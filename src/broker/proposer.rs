@@ -40,6 +40,8 @@ pub(super) struct Proposer {
     returns: VecDeque<(Receipt, SettleOp)>,
     waiters: Waiters,
     look_again: tokio::time::Interval,
+    /// What is due could not be decided (a body that cannot be read): not before then again.
+    tick_not_before: Option<Instant>,
 }
 
 impl Proposer {
@@ -57,6 +59,7 @@ impl Proposer {
             returns: VecDeque::new(),
             waiters: Waiters::default(),
             look_again,
+            tick_not_before: None,
         }
     }
 
@@ -70,6 +73,12 @@ impl Proposer {
             }
             self.core.serving.store(false, Ordering::Release);
         }
+        // What was sent and not looked at was never submitted: its callers must hear that, not that nobody knows.
+        self.asks.close();
+        while let Ok(ask) = self.asks.try_recv() {
+            self.take(ask);
+        }
+        self.receives.clear();
         self.refuse_queued("the broker is stopping");
     }
 
@@ -80,6 +89,7 @@ impl Proposer {
             if now.leader && self.open_leadership().await {
                 return true;
             }
+            self.refuse_queued("no leader yet");
             tokio::select! {
                 changed = self.leadership.changed() => if changed.is_err() { return false },
                 ask = self.asks.recv() => match ask {
@@ -131,7 +141,8 @@ impl Proposer {
                 return false;
             }
             let due = self.core.machine.read(Machine::next_due).filter(|_| self.core.may_lease());
-            let until_due = due.map(|due| self.clock.until(due));
+            let held = self.tick_not_before.map(|at| at.saturating_duration_since(Instant::now()));
+            let until_due = due.map(|due| self.clock.until(due).max(held.unwrap_or_default()));
             if self.has_work() || until_due == Some(Duration::ZERO) {
                 return true;
             }
@@ -178,7 +189,7 @@ impl Proposer {
         let Some(closed) = self.waiters.adjust(session, adjustment) else { return };
         let broken = matches!(adjustment, Adjustment::Close(CloseHow::Broken));
         let op = if broken { SettleOp::Broken } else { SettleOp::GiveBack };
-        self.returns.extend(closed.held.into_values().map(|receipt| (receipt, op.clone())));
+        self.returns.extend(closed.leases_in_order().into_iter().map(|receipt| (receipt, op.clone())));
     }
 
     /// Takes in what the last applied batches did.
@@ -209,7 +220,8 @@ impl Proposer {
         let now = self.clock.now();
         self.core.clock_jumped.store(self.clock.has_jumped(), Ordering::Relaxed);
         let due = self.waiters.take_due();
-        let candidates = self.core.candidates(&machine, now, &due, &self.receives);
+        let candidates =
+            self.core.candidates(&machine, now, &due, (&self.receives, self.waiters.next_turn()));
         let mut draft = Draft::new(&machine, now, Box::new(rand::random));
         drop(machine);
         let mut open = Open::default();
@@ -224,11 +236,15 @@ impl Proposer {
                 // Nothing changed, so there is nothing to wait for: the answers are already true. Looking again at once
                 // would see the same; whoever is still to be looked at is woken by what changes next.
                 drop(self.waiters.take_due());
+                self.tick_not_before = Some(Instant::now() + LOOK_AGAIN);
                 let index = self.core.machine.read(Machine::applied);
                 self.finish(open, index);
                 true
             }
-            Some(batch) => self.propose(batch, open).await,
+            Some(batch) => {
+                self.tick_not_before = None;
+                self.propose(batch, open).await
+            }
         }
     }
 
@@ -259,11 +275,16 @@ impl Proposer {
         mut due: BTreeSet<GroupName>,
         open: &mut Open,
     ) {
+        draft.grant_leases();
+        let mut look_on = Vec::new();
         while !draft.is_full() {
             let Some(mut waiting) = self.receives.pop_front() else { break };
             waiting.request.turn = self.waiters.next_turn();
             match draft.receive(&waiting.request, candidates) {
                 Err(refusal) => open.refused.push((waiting, refusal)),
+                Ok(received) if received.look_on && received.messages.is_empty() && waiting.may_look_on() => {
+                    look_on.push(waiting);
+                }
                 Ok(received) if received.messages.is_empty() && !waiting.at_once => {
                     if received.look_on {
                         due.insert(waiting.request.group.clone());
@@ -273,6 +294,7 @@ impl Proposer {
                 Ok(received) => open.deliveries.push(Delivery::Receive(waiting, received)),
             }
         }
+        self.receives.extend(look_on);
         for id in draft.take_woken() {
             if let Some(group) = draft.machine().group_by_id(id)
                 && self.waiters.waits_for(&group.name)

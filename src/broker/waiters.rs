@@ -60,6 +60,14 @@ impl Session {
         })
     }
 
+    /// Its leases as they stand in their queues: when the first of a lane fails, those behind it are given back and do not
+    /// fail on their own account.
+    pub(super) fn leases_in_order(self) -> Vec<Receipt> {
+        let mut leases: Vec<Receipt> = self.held.into_values().collect();
+        leases.sort_unstable_by_key(|receipt| (receipt.topic, receipt.queue, receipt.place));
+        leases
+    }
+
     /// Notes what it was given.
     pub(super) fn given(&mut self, receipts: impl IntoIterator<Item = Receipt>, body_bytes: u64) {
         for receipt in receipts {
@@ -102,7 +110,9 @@ impl Waiters {
         match adjustment {
             Adjustment::Credit { messages, bytes } => {
                 state.credit = (state.credit + u64::from(messages)).min(CREDIT_MAX);
-                state.byte_credit = bytes.map(|bytes| state.byte_credit.unwrap_or(0).saturating_add(bytes));
+                if let Some(bytes) = bytes {
+                    state.byte_credit = Some(state.byte_credit.unwrap_or(0).saturating_add(bytes));
+                }
             }
             Adjustment::Pause(paused) => state.paused = paused,
             Adjustment::Close(_) => return self.sessions.remove(&session),
@@ -190,5 +200,65 @@ impl Waiters {
     /// Whether nobody waits at all.
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{GroupId, Place, Position, TopicId};
+
+    fn waiters(mode: CreditMode) -> Waiters {
+        let (pushed, _) = tokio::sync::mpsc::unbounded_channel();
+        let mut waiters = Waiters::default();
+        waiters.subscribe(Subscriber {
+            session: 7,
+            group: "g".parse().unwrap(),
+            topic: None,
+            auto_create: false,
+            mode,
+            lease_ms: None,
+            client: "test".into(),
+            pushed,
+        });
+        waiters
+    }
+
+    fn receipt(offset: u64) -> Receipt {
+        Receipt {
+            group: GroupId(1),
+            topic: TopicId(1),
+            queue: 0,
+            place: Place::at(offset),
+            position: Position { index: offset, slot: 0 },
+            round: 1,
+            attempt: 1,
+            nonce: offset.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        }
+    }
+
+    #[test]
+    fn credit_without_bytes_does_not_lift_the_bound_on_bytes() {
+        let mut waiters = waiters(CreditMode::Credit);
+        waiters.adjust(7, Adjustment::Credit { messages: 5, bytes: Some(100) });
+        waiters.adjust(7, Adjustment::Credit { messages: 5, bytes: None });
+        let request = waiters.sessions[&7].request(0).unwrap();
+        assert_eq!((request.max_messages, request.max_bytes), (10, 100));
+        waiters.adjust(7, Adjustment::Credit { messages: 20_000, bytes: Some(1) });
+        waiters.sessions.get_mut(&7).unwrap().given([receipt(1)], 101);
+        assert!(waiters.sessions[&7].request(0).is_none(), "the bytes are used up");
+        assert_eq!(waiters.sessions[&7].credit, CREDIT_MAX - 1);
+    }
+
+    #[test]
+    fn a_subscription_that_ends_settles_its_leases_in_queue_order() {
+        let mut waiters = waiters(CreditMode::Prefetch(100));
+        let offsets: Vec<u64> = (0..50).collect();
+        let state = waiters.sessions.get_mut(&7).unwrap();
+        state.given(offsets.iter().rev().map(|offset| receipt(*offset)), 0);
+        assert_eq!(state.room(), 50);
+        let closed = waiters.adjust(7, Adjustment::Close(super::super::CloseHow::Broken)).unwrap();
+        let order: Vec<u64> = closed.leases_in_order().iter().map(|receipt| receipt.place.offset).collect();
+        assert_eq!(order, offsets);
     }
 }

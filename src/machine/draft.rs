@@ -12,8 +12,10 @@ use super::state::Machine;
 /// against the state: stale candidates are harmless, missing ones are asked for again.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
-    /// Consecutive entries of a queue from some offset on.
+    /// Consecutive entries of a queue from some offset on, for every group.
     pub entries: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>,
+    /// The same for one group, which stands elsewhere in the queue than the entries above.
+    pub own_entries: BTreeMap<(GroupId, TopicId, QueueNo), Vec<QueueEntry>>,
     /// For a subscription or seek that starts at a time: the first offset ready at or after it.
     pub offsets: BTreeMap<(TopicId, QueueNo), u64>,
     /// The entries (offset not yet given: 0) of scheduled messages that are due.
@@ -22,6 +24,8 @@ pub struct Candidates {
 
 /// Bytes from which on an entry is closed.
 const ENTRY_BYTES: usize = 1 << 20;
+/// Bytes of leases that always find room in an entry.
+const LEASE_BYTES: usize = 256 << 10;
 /// Facts from which on an entry is closed; a fact's slot must fit 16 bits, and one request may add thousands.
 const ENTRY_FACTS: usize = 50_000;
 
@@ -36,6 +40,8 @@ pub struct Draft {
     /// Entries of messages made ready by this very batch.
     pub(super) fresh: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>,
     base: u64,
+    /// Bytes from which on this entry is closed.
+    full_at: usize,
     effects: Effects,
     pub(super) nonces: Box<dyn FnMut() -> u64 + Send>,
 }
@@ -63,6 +69,7 @@ impl Draft {
             bytes: 0,
             fresh: BTreeMap::new(),
             base: machine.base,
+            full_at: ENTRY_BYTES,
             effects: Effects::default(),
             nonces,
         }
@@ -95,7 +102,12 @@ impl Draft {
     /// Whether the entry should be closed now and what waits go into the next one.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.bytes >= ENTRY_BYTES || self.facts.len() >= ENTRY_FACTS
+        self.bytes >= self.full_at || self.facts.len() >= ENTRY_FACTS
+    }
+
+    /// Keeps room for leases whatever else the entry holds, so that producers who fill every entry starve no consumer.
+    pub fn grant_leases(&mut self) {
+        self.full_at = self.full_at.max(self.bytes + LEASE_BYTES);
     }
 
     /// The state with everything decided so far applied. Messages of this very entry stand in it at [`OWN_ENTRY`].

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    GROUPS_MAX, GroupId, GroupName, GroupSettings, QueueNo, Start, Timestamp, TopicId, TopicName,
+    GROUPS_MAX, GroupId, GroupName, GroupSettings, QueueNo, Start, TOPICS_MAX, Timestamp, TopicId, TopicName,
+    TopicSettings,
 };
 
 use super::apply::{Effects, Ended};
@@ -18,24 +19,29 @@ use super::state::{Group, ItemState, Machine, Progress};
 type Starts = Vec<(TopicId, Vec<u64>)>;
 
 impl Draft {
-    /// Makes a group or replaces its settings (already checked against their ranges).
+    /// Makes a group or replaces its settings (already checked against their ranges). Missing topics are made when
+    /// `auto_create` says so, and only if everything else is in order.
     ///
     /// # Errors
-    /// When it exists and was only to be made, there are too many, a subscription names a topic that does not exist, or
-    /// `ordered` or `lane_batch` would change under leases or retries.
+    /// When it exists and was only to be made, there are too many groups or topics, a subscription names a topic that does
+    /// not exist and may not be made, or `ordered` or `lane_batch` would change under leases or retries.
     pub fn put_group(
         &mut self,
         name: GroupName,
         settings: GroupSettings,
-        mode: PutMode,
+        (mode, auto_create): (PutMode, bool),
         candidates: &Candidates,
     ) -> Result<PutDone, Refusal> {
-        for subscription in &settings.subscriptions {
-            if !self.machine.topic_names.contains_key(&subscription.topic) {
-                return Err(Refusal::SubscribedTopicNotFound(subscription.topic.clone()));
-            }
+        let missing = self.missing_topics(&settings);
+        if let Some(topic) = missing.first().filter(|_| !auto_create) {
+            return Err(Refusal::SubscribedTopicNotFound(topic.clone()));
+        }
+        if self.machine.topics.len() + missing.len() > TOPICS_MAX {
+            return Err(Refusal::TooManyTopics(TOPICS_MAX));
         }
         let Some(id) = self.machine.group_names.get(&name).copied() else {
+            self.room_for_group()?;
+            self.make_topics(missing)?;
             self.new_group(name, settings, candidates)?;
             return Ok(PutDone::Created);
         };
@@ -51,7 +57,8 @@ impl Draft {
         if lanes_change && group.in_flight + group.retrying > 0 {
             return Err(Refusal::GroupBusy);
         }
-        let starts = self.starts(&settings, Some(group), candidates);
+        self.make_topics(missing)?;
+        let starts = self.starts(&settings, self.machine.groups.get(&id), candidates);
         self.push(Fact::GroupChanged { id, settings, starts });
         Ok(PutDone::Changed)
     }
@@ -89,13 +96,28 @@ impl Draft {
         settings: GroupSettings,
         candidates: &Candidates,
     ) -> Result<GroupId, Refusal> {
-        if self.machine.groups.len() >= GROUPS_MAX {
-            return Err(Refusal::TooManyGroups(GROUPS_MAX));
-        }
+        self.room_for_group()?;
         let id = GroupId(self.machine.next_group);
         let starts = self.starts(&settings, None, candidates);
         self.push(Fact::GroupMade { id, name, settings, starts });
         Ok(id)
+    }
+
+    pub(super) fn room_for_group(&self) -> Result<(), Refusal> {
+        let full = self.machine.groups.len() >= GROUPS_MAX;
+        if full { Err(Refusal::TooManyGroups(GROUPS_MAX)) } else { Ok(()) }
+    }
+
+    fn missing_topics(&self, settings: &GroupSettings) -> Vec<TopicName> {
+        let named = settings.subscriptions.iter().map(|subscription| &subscription.topic);
+        named.filter(|topic| !self.machine.topic_names.contains_key(*topic)).cloned().collect()
+    }
+
+    fn make_topics(&mut self, names: Vec<TopicName>) -> Result<(), Refusal> {
+        for name in names {
+            self.new_topic(name, TopicSettings::default())?;
+        }
+        Ok(())
     }
 
     /// Where the subscriptions that `group` does not have yet begin.

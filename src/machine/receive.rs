@@ -71,6 +71,7 @@ impl Draft {
             let Some(topic) = &request.topic else {
                 return Err(Refusal::GroupNotFound(request.group.clone()));
             };
+            self.room_for_group()?;
             self.topic_or_make(topic, request.auto_create)?;
             let subscription = Subscription { topic: topic.clone(), filter: Filter::All };
             let settings = GroupSettings { subscriptions: vec![subscription], ..GroupSettings::default() };
@@ -115,10 +116,12 @@ impl Draft {
         let mut glance = Glance { progress, topic_name: &found.name, delivered, lanes: BTreeMap::new() };
         look.again(&mut glance, &mut *self.nonces);
         if !look.is_done() {
-            let listed = candidates.entries.get(&(topic, queue)).map_or(&[][..], Vec::as_slice);
-            let own = self.fresh.get(&(topic, queue)).map_or(&[][..], Vec::as_slice);
+            let own = candidates.own_entries.get(&(look.group, topic, queue));
+            let listed = own.or_else(|| candidates.entries.get(&(topic, queue)));
+            let listed = listed.map_or(&[][..], Vec::as_slice);
+            let made_now = self.fresh.get(&(topic, queue)).map_or(&[][..], Vec::as_slice);
             let filter = filter_of(look.settings, &found.name);
-            look.fresh(&mut glance, (listed, own, next_offset), filter, &mut *self.nonces);
+            look.fresh(&mut glance, (listed, made_now, next_offset), filter, &mut *self.nonces);
         }
         let delivered = glance.delivered;
         (delivered.next != progress.next || !delivered.again.is_empty()).then_some(delivered)

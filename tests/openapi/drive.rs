@@ -126,7 +126,10 @@ fn groups(witness: &mut Witness) {
     let sql = json!({"subscriptions": [{"topic": "orders", "filter": {"sql": "a"}}]});
     witness.see(("putGroup", 422), workers, &[], &text(&sql));
     let missing = json!({"subscriptions": [{"topic": "nothing"}]});
-    witness.see(("putGroup", 404), "/v1/groups/lost", &[], &text(&missing));
+    witness.see(("putGroup", 404), "/v1/groups/lost?auto_create=false", &[], &text(&missing));
+    let named = json!({"subscriptions": [{"topic": "named"}]});
+    witness.see(("putGroup", 201), "/v1/groups/namer", &[], &text(&named));
+    witness.see(("getTopic", 200), "/v1/topics/named", &[], NOBODY);
     witness.see(("getGroup", 200), workers, &[], NOBODY);
     witness.see(("getGroup", 400), "/v1/groups/-", &[], NOBODY);
     witness.see(("getGroup", 404), "/v1/groups/nobody", &[], NOBODY);
