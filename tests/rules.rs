@@ -12,8 +12,11 @@ mod world;
 
 use std::sync::Arc;
 
-use whimbrel::machine::{Candidates, NewMessage, ProduceRequest, PutMode, ReceiveRequest, Received};
-use whimbrel::model::{GroupSettings, Message, Millis, Subscription, TopicSettings};
+use whimbrel::machine::{
+    Candidates, Delay, NewMessage, ProduceRequest, PutMode, ReceiveRequest, Received, SeekTo, SettleOp,
+    SettleStatus, SettledAs,
+};
+use whimbrel::model::{GroupSettings, Message, Millis, Receipt, Subscription, TopicSettings};
 
 use world::World;
 
@@ -32,7 +35,7 @@ fn group(world: &mut World, name: &str, topics: &[&str], settings: GroupSettings
         .collect();
     let settings = GroupSettings { subscriptions, ..settings };
     let put = |draft: &mut whimbrel::machine::Draft, candidates: &Candidates| {
-        draft.put_group(name.parse().unwrap(), settings, PutMode::Upsert, candidates)
+        draft.put_group(name.parse().unwrap(), settings, (PutMode::Upsert, false), candidates)
     };
     world.decide(put).0.unwrap();
 }
@@ -83,4 +86,227 @@ fn what_a_deleted_group_leaves_behind_does_not_hold_up_what_is_due_at_the_same_t
     world.settle_time();
     let (id, second) = world.machine.group(&"second".parse().unwrap()).unwrap();
     assert_eq!((second.in_flight, second.retrying), (0, 1), "group {id:?}: the lease ran out");
+}
+
+/// A body that cannot be read holds up schedules, which keep their order, but no lease and no retry.
+#[test]
+fn a_schedule_that_cannot_be_decided_holds_up_nothing_else() {
+    let mut world = World::new();
+    topic(&mut world, "t", 1);
+    group(&mut world, "g", &["t"], GroupSettings::default());
+    let later = NewMessage { delay: Delay::For(1_000), ..message("later", None) };
+    produce(&mut world, "t", vec![later, message("m", None)]);
+    assert_eq!(receive(&mut world, "g").messages.len(), 1);
+    world.now = world.now.plus(60_000);
+    let unreadable = Candidates::default();
+    assert_eq!(world.decide(|draft, _| draft.tick(&unreadable)).0, 1);
+    let retrying = world.machine.group(&"g".parse().unwrap()).unwrap().1.retrying;
+    assert_eq!(retrying, 1, "the lease ran out");
+    assert_eq!(world.decide(|draft, _| draft.tick(&unreadable)).0, 0);
+    world.settle_time();
+    assert_eq!(receive(&mut world, "g").messages.len(), 1, "readable again");
+}
+
+/// Sweeps until there is nothing left to sweep; answers how often it was asked.
+fn sweep(world: &mut World) -> usize {
+    let mut expired = world.entries.clone();
+    expired.values_mut().for_each(|entries| entries.retain(|entry| entry.expires_at <= world.now));
+    (1..).find(|_| world.decide(|draft, _| draft.expire_sweep(&expired)).0 == 0).unwrap()
+}
+
+#[test]
+fn the_sweep_reaches_every_group_and_keeps_a_bounded_memory() {
+    let mut world = World::new();
+    topic(&mut world, "t", 1);
+    group(&mut world, "g", &["t"], GroupSettings::default());
+    group(&mut world, "h", &["t"], GroupSettings::default());
+    for _ in 0..21 {
+        let turns = [None, Some(1_000)].into_iter().cycle().take(1_000);
+        produce(&mut world, "t", turns.map(|ttl_ms| message("m", ttl_ms)).collect());
+    }
+    world.now = world.now.plus(1_000);
+    assert!(sweep(&mut world) > 20, "at most 1,000 in one go");
+    let t = world.machine.topic(&"t".parse().unwrap()).unwrap().0;
+    for name in ["g", "h"] {
+        let (_, group) = world.machine.group(&name.parse().unwrap()).unwrap();
+        assert_eq!(group.progress(t, 0).unwrap().beyond.len(), 10_000, "{name}");
+    }
+    world.window = 512;
+    let mut received = 0;
+    while received < 10_000 {
+        let got = receive(&mut world, "g").messages;
+        assert!(!got.is_empty(), "stuck after {received}");
+        received += got.len();
+    }
+}
+
+#[test]
+fn a_group_makes_the_topics_it_names_only_if_it_may_and_all_else_is_in_order() {
+    let mut world = World::new();
+    let put = |world: &mut World, topic: &str, mode: (PutMode, bool)| {
+        let subscription = Subscription { topic: topic.parse().unwrap(), filter: Default::default() };
+        let settings = GroupSettings { subscriptions: vec![subscription], ..GroupSettings::default() };
+        let put = |draft: &mut whimbrel::machine::Draft, candidates: &Candidates| {
+            draft.put_group("g".parse().unwrap(), settings, mode, candidates)
+        };
+        world.decide(put).0.is_ok()
+    };
+    let exists = |world: &World, topic: &str| world.machine.topic(&topic.parse().unwrap()).is_some();
+    assert!(!put(&mut world, "a", (PutMode::Upsert, false)) && !exists(&world, "a"));
+    assert!(put(&mut world, "a", (PutMode::Upsert, true)) && exists(&world, "a"));
+    assert!(!put(&mut world, "b", (PutMode::CreateOnly, true)) && !exists(&world, "b"));
+    assert!(put(&mut world, "b", (PutMode::Upsert, true)) && exists(&world, "b"));
+    produce(&mut world, "b", vec![message("m", None)]);
+    assert_eq!(receive(&mut world, "g").messages.len(), 1);
+}
+
+/// Every fourth of a full entry is kept for leases.
+#[test]
+fn an_entry_full_of_messages_still_takes_leases() {
+    let mut world = World::new();
+    topic(&mut world, "t", 1);
+    group(&mut world, "g", &["t"], GroupSettings::default());
+    let body = "x".repeat(1 << 20);
+    let messages = vec![message(&body, None)];
+    let request = ProduceRequest { topic: "t".parse().unwrap(), auto_create: false, messages };
+    let leased = |draft: &mut whimbrel::machine::Draft, candidates: &Candidates| {
+        draft.produce(&request).unwrap();
+        let full = draft.is_full();
+        draft.grant_leases();
+        let room = !draft.is_full();
+        (full, room, draft.receive(&receiving("g"), candidates).unwrap().messages.len())
+    };
+    assert_eq!(world.decide(leased).0, (true, true, 1));
+}
+
+/// What happened to a lease before somebody settles it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Past {
+    Held,
+    Extended,
+    RanOut,
+    RanOutAndReady,
+    LeasedAgain,
+    Nacked,
+    Acked,
+    LateAcked,
+    DeadLettered,
+    GivenBack,
+    SoughtBack,
+    TopicDeleted,
+    AnotherGroup,
+}
+
+fn settle(world: &mut World, group: &str, receipt: Receipt, op: SettleOp) -> SettleStatus {
+    let group = group.parse().unwrap();
+    world.decide(|draft, _| draft.settle(&group, &[(Some(receipt), op)])).0.unwrap()[0]
+}
+
+fn leased_once(past: Past) -> (World, Receipt) {
+    let mut world = World::new();
+    topic(&mut world, "t", 1);
+    group(&mut world, "g", &["t"], GroupSettings::default());
+    group(&mut world, "other", &["t"], GroupSettings::default());
+    produce(&mut world, "t", vec![message("m", None)]);
+    let from = if past == Past::AnotherGroup { "other" } else { "g" };
+    let received = receive(&mut world, from);
+    let receipt = received.messages[0].receipt(received.group, world.index);
+    let ran_out = |world: &mut World| {
+        world.now = world.now.plus(60_000);
+        world.settle_time();
+    };
+    match past {
+        Past::Held | Past::AnotherGroup => {}
+        Past::Extended => {
+            world.now = world.now.plus(59_000);
+            let status = settle(&mut world, "g", receipt, SettleOp::Extend { lease_ms: None });
+            assert_eq!(status, SettleStatus::Ok(SettledAs::Leased { until: world.now.plus(60_000) }));
+            world.now = world.now.plus(59_000);
+            world.settle_time();
+        }
+        Past::RanOut => ran_out(&mut world),
+        Past::RanOutAndReady | Past::LeasedAgain => {
+            ran_out(&mut world);
+            world.now = world.now.plus(10_000);
+            world.settle_time();
+            if past == Past::LeasedAgain {
+                assert_eq!(receive(&mut world, "g").messages[0].attempt, 2);
+            }
+        }
+        Past::LateAcked => {
+            ran_out(&mut world);
+            assert!(matches!(settle(&mut world, "g", receipt, SettleOp::Ack), SettleStatus::Ok(_)));
+        }
+        Past::Nacked | Past::Acked | Past::DeadLettered | Past::GivenBack => {
+            let op = match past {
+                Past::Nacked => SettleOp::Nack { delay_ms: Some(0), reason: None },
+                Past::Acked => SettleOp::Ack,
+                Past::DeadLettered => SettleOp::DeadLetter { reason: None },
+                _ => SettleOp::GiveBack,
+            };
+            assert!(matches!(settle(&mut world, "g", receipt, op), SettleStatus::Ok(_)));
+        }
+        Past::SoughtBack => {
+            let (group, topic) = ("g".parse().unwrap(), "t".parse().unwrap());
+            let sought = world.decide(|draft, candidates| {
+                draft.seek((&group, &topic), SeekTo::Earliest, false, candidates)
+            });
+            assert_eq!(sought.0.unwrap().leases_cancelled, 1);
+        }
+        Past::TopicDeleted => {
+            world.decide(|draft, _| draft.delete_topic(&"t".parse().unwrap(), true)).0.unwrap();
+        }
+    }
+    (world, receipt)
+}
+
+/// Every settle of every lease, late or not.
+#[test]
+fn what_a_receipt_means_depends_on_what_became_of_its_lease() {
+    let ops = [
+        SettleOp::Ack,
+        SettleOp::Nack { delay_ms: None, reason: None },
+        SettleOp::Extend { lease_ms: Some(5_000) },
+        SettleOp::DeadLetter { reason: None },
+    ];
+    for (past, means) in [
+        (Past::Held, ["ok", "ok", "ok", "ok"]),
+        (Past::Extended, ["ok", "ok", "ok", "ok"]),
+        (Past::RanOut, ["ok", "ok", "expired", "ok"]),
+        (Past::RanOutAndReady, ["ok", "ok", "expired", "ok"]),
+        (Past::LeasedAgain, ["expired"; 4]),
+        (Past::Nacked, ["already"; 4]),
+        (Past::Acked, ["already"; 4]),
+        (Past::LateAcked, ["already"; 4]),
+        (Past::DeadLettered, ["already"; 4]),
+        (Past::GivenBack, ["expired"; 4]),
+        (Past::SoughtBack, ["expired"; 4]),
+        (Past::TopicDeleted, ["invalid"; 4]),
+        (Past::AnotherGroup, ["invalid"; 4]),
+    ] {
+        for (op, expected) in ops.iter().zip(means) {
+            let (mut world, receipt) = leased_once(past);
+            let before = world.machine.digest();
+            let status = match settle(&mut world, "g", receipt, op.clone()) {
+                SettleStatus::Ok(_) => "ok",
+                SettleStatus::Already => "already",
+                SettleStatus::Expired => "expired",
+                SettleStatus::Invalid => "invalid",
+            };
+            assert_eq!(status, expected, "{past:?}, {op:?}");
+            assert_eq!(world.machine.digest() != before, status == "ok", "{past:?}, {op:?}");
+            // A second time in one request never counts.
+            let again = settle(&mut world, "g", receipt, SettleOp::Ack);
+            let already = matches!(again, SettleStatus::Already);
+            assert!(!matches!(op, SettleOp::Ack) || status != "ok" || already, "{past:?}: {again:?}");
+        }
+    }
+}
+
+#[test]
+fn a_redelivered_message_keeps_its_count_of_failures_over_a_late_nack() {
+    let (mut world, receipt) = leased_once(Past::RanOut);
+    let nacked = settle(&mut world, "g", receipt, SettleOp::Nack { delay_ms: Some(0), reason: None });
+    assert_eq!(nacked, SettleStatus::Ok(SettledAs::Retrying { ready_at: world.now }));
+    assert_eq!(receive(&mut world, "g").messages[0].attempt, 2, "one delivery failed once");
 }

@@ -89,9 +89,18 @@ async fn sweep_expired(broker: &Broker) {
         for (topic, queue, entry) in expired {
             by_queue.entry((topic, queue)).or_default().push(entry);
         }
-        if let Err(error) = broker.decide(0, move |draft| Ok(draft.expire_sweep(&by_queue))).await {
-            tracing::warn!(%error, "the TTL sweep waits for the next round");
-            return;
+        // Every group has its own share of them, and each go settles a bounded number; the index will not tell again.
+        let by_queue = std::sync::Arc::new(by_queue);
+        let mut settled = usize::MAX;
+        while settled > 0 {
+            let entries = std::sync::Arc::clone(&by_queue);
+            match broker.decide(0, move |draft| Ok(draft.expire_sweep(&entries))).await {
+                Ok((count, _)) => settled = count,
+                Err(error) => {
+                    tracing::warn!(%error, "the TTL sweep stops; who gets to these messages passes over them");
+                    return;
+                }
+            }
         }
         if !full {
             return;

@@ -14,9 +14,15 @@ use super::progress::Where;
 use super::receive::filter_of;
 use super::state::Machine;
 
+/// Most ranges that one group keeps of what was settled beyond its cursor in one queue: memory is bounded by work in
+/// progress, not by backlog, and every second message of a backlog may have a TTL. What the sweep leaves is passed over
+/// when the group gets there; until then lag counts it. (Dead letters add ranges of their own, bounded by their number.)
+const BEYOND_MAX: usize = 10_000;
+
 impl Draft {
     /// Expires messages that nobody looked at yet, in every group that would have got them: `entries` are what the
-    /// index knows to be past its TTL, in offset order. At most 1,000 in one go; answers how many.
+    /// index knows to be past its TTL, in offset order. At most 1,000 in one go; answers how many. Asking again with
+    /// the same entries goes on, until it answers 0.
     pub fn expire_sweep(&mut self, entries: &BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>) -> usize {
         let mut done = 0;
         for ((topic, queue), entries) in entries {
@@ -50,6 +56,7 @@ impl Draft {
         let filter = filter_of(&group.settings, &topic.name);
         let dead = group.settings.dead_letter_expired;
         let room = group.settings.dead_letters_max.saturating_sub(group.dead.len() as u64);
+        let most = most.min(BEYOND_MAX.saturating_sub(progress.beyond.len()));
         let most = if dead { most.min(usize::try_from(room).unwrap_or(usize::MAX)) } else { most };
         let expired = |entry: &&QueueEntry| {
             entry.expires_at <= self.time
