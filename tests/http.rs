@@ -80,6 +80,22 @@ async fn what_is_not_understood_is_refused_by_name() {
         ("POST /v1/topics/a/messages/batch?atomic=true", &[], "", 400, "invalid_request"),
         ("POST /v1/groups/g/receive", &[("Mq-Client", "")], "", 400, "invalid_request"),
         ("POST /v1/groups/g/settle", &[], "[]", 400, "invalid_json"),
+        ("POST /v1/groups/g/settle", &[], "{\"acks\":[[\"r\"]]}", 400, "invalid_json"),
+        ("POST /v1/groups/g/settle", &[], "{\"nacks\":[[\"r\",1,\"no\"]]}", 400, "invalid_json"),
+        ("POST /v1/groups/g/settle", &[], "{\"extends\":[[\"r\",1]]}", 400, "invalid_json"),
+        ("POST /v1/groups/g/settle", &[], "{\"dead_letters\":[[\"r\",\"no\"]]}", 400, "invalid_json"),
+        ("PUT /v1/groups/g", &[], "{\"subscriptions\":[[\"a\"]]}", 400, "invalid_json"),
+        ("PUT /v1/groups/g", &[], "{\"retry\":[\"table\",[100]]}", 400, "invalid_json"),
+        (
+            "PUT /v1/groups/g",
+            &[],
+            "{\"subscriptions\":[{\"topic\":\"a\",\"filter\":[\"x\"]}]}",
+            400,
+            "invalid_request",
+        ),
+        ("PUT /v1/topics/a", &[], "[4]", 400, "invalid_json"),
+        ("POST /v1/topics/a/messages/batch", &[], "{\"messages\":[[\"x\"]]}", 400, "invalid_json"),
+        ("PUT /v1/groups/g?auto_create=maybe", &[], "", 400, "invalid_request"),
         ("POST /v1/groups/g/nack", &[], "{\"receipts\":[],\"delay_ms\":43200001}", 400, "invalid_request"),
         ("POST /v1/groups/g/dead-letters/redrive", &[], "{\"ids\":[\"x\"]}", 400, "invalid_request"),
         ("POST /v1/topics/a/messages", &[("Origin", "http://evil.example")], "", 403, "foreign_origin"),
@@ -247,4 +263,32 @@ async fn a_stop_answers_what_waits_at_once() {
     assert_eq!((answer.status, answer.json()), (200, serde_json::json!({"messages": []})));
     assert!(started.elapsed() < Duration::from_secs(30), "the stop waited for the wait");
     drop(idle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receive_whose_client_vanished_holds_no_lease() {
+    with_node(&[], |to| {
+        assert_eq!(send(to, "PUT /v1/topics/t", &[], b"{\"queues\":1}").status, 201);
+        for round in 0..5 {
+            let mut vanishing = TcpStream::connect(to).unwrap();
+            let head = format!(
+                "POST /v1/groups/g/receive?topic=t&wait=60s HTTP/1.1\r\nHost: {to}\r\nContent-Length: 0\r\n\r\n"
+            );
+            vanishing.write_all(head.as_bytes()).unwrap();
+            while send(to, "GET /v1/groups/g", &[], b"").status != 200 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            drop(vanishing);
+            std::thread::sleep(Duration::from_millis(100));
+            assert_eq!(send(to, "POST /v1/topics/t/messages", &[], b"m").status, 201);
+            let answer = send(to, "POST /v1/groups/g/receive?wait=10s", &[], b"").json();
+            assert_eq!(answer["messages"][0]["attempt"], 1, "round {round}: {answer}");
+            let receipt = answer["messages"][0]["receipt"].as_str().unwrap();
+            assert_eq!(send(to, &format!("DELETE /v1/receipts/{receipt}"), &[], b"").status, 204);
+        }
+        let group = send(to, "GET /v1/groups/g", &[], b"").json();
+        assert_eq!((&group["in_flight"], &group["topics"][0]["lag"]), (&0.into(), &0.into()), "{group}");
+    })
+    .await;
 }

@@ -183,3 +183,19 @@ pub(super) fn list<T>(
     out.close();
     json(StatusCode::OK, out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_without_a_name_is_called_by_its_address() {
+        let caller = Caller { peer: Arc::from("127.0.0.1:4711") };
+        let mut headers = HeaderMap::new();
+        assert_eq!(&*client_name(&headers, Some(&caller)).unwrap(), "127.0.0.1:4711");
+        headers.insert("mq-client", HeaderValue::from_static("worker%201"));
+        assert_eq!(&*client_name(&headers, Some(&caller)).unwrap(), "worker 1");
+        headers.insert("mq-client", HeaderValue::from_static("%0a"));
+        assert!(client_name(&headers, Some(&caller)).is_err());
+    }
+}

@@ -338,7 +338,7 @@ impl IntoResponse for Problem {
         let mut response = status.into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(status.as_u16(), 429 | 503) {
+        if self.code.row().retryable {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response.extensions_mut().insert(self);
@@ -435,8 +435,26 @@ mod tests {
                 "errors": [{"pointer": "/messages/3/tag", "text": "is empty"}],
             })
         );
-        let response = Problem::from(BrokerError::Overloaded("full".into())).into_response();
-        assert_eq!(response.status(), 503);
-        assert_eq!(response.headers()["retry-after"], "1");
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        for (error, status, code) in [
+            (BrokerError::Overloaded("full".into()), 503, "overloaded"),
+            (BrokerError::NotReady("starting".into()), 503, "not_ready"),
+            (BrokerError::OutcomeUnknown, 504, "outcome_unknown"),
+            (BrokerError::DiskFull("full".into()), 507, "disk_full"),
+            (BrokerError::Refused(Refusal::TooManyUnready(7)), 503, "overloaded"),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!(problem.code.row().name, code);
+            let response = problem.into_response();
+            assert_eq!(
+                (response.status().as_u16(), &response.headers()["retry-after"]),
+                (status, &HeaderValue::from_static("1"))
+            );
+        }
+        let response = Problem::from(BrokerError::Gone("gone".into())).into_response();
+        assert_eq!((response.status().as_u16(), response.headers().get("retry-after")), (410, None));
     }
 }
