@@ -26,6 +26,10 @@ use super::subscription::{SubscribeRequest, Subscription};
 /// made by it, or its filter may have passed over all that was shown.
 const LOOKS_MAX: u8 = 8;
 
+/// How long a place in time may wait for the queue index, and how often it looks.
+const INDEX_PATIENCE: Duration = Duration::from_millis(500);
+const INDEX_LOOK: Duration = Duration::from_millis(1);
+
 /// The broker. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
@@ -287,7 +291,8 @@ impl Broker {
         let auto_create = auto_create && self.core.options.auto_create_topics;
         let candidates = match settings.start {
             Start::Time(time) => {
-                self.offsets_at(settings.subscriptions.iter().map(|subscription| &subscription.topic), time)?
+                self.offsets_at(settings.subscriptions.iter().map(|subscription| &subscription.topic), time)
+                    .await?
             }
             Start::Earliest | Start::Latest => Candidates::default(),
         };
@@ -329,7 +334,7 @@ impl Broker {
         dry_run: bool,
     ) -> Result<SeekCounts, BrokerError> {
         let candidates = match to {
-            SeekTo::Time(time) => self.offsets_at([&topic], time)?,
+            SeekTo::Time(time) => self.offsets_at([&topic], time).await?,
             _ => Candidates::default(),
         };
         Ok(self.decide(0, move |draft| draft.seek((&group, &topic), to, dry_run, &candidates)).await?.0)
@@ -357,16 +362,23 @@ impl Broker {
     }
 
     /// For each queue of `topics` the first offset that became ready at or after `time`.
-    fn offsets_at<'a>(
+    async fn offsets_at<'a>(
         &self,
         topics: impl IntoIterator<Item = &'a TopicName>,
         time: Timestamp,
     ) -> Result<Candidates, BrokerError> {
-        if !self.core.indexer.is_live() {
+        let machine = self.core.machine.snapshot();
+        // The index hears of an entry a moment after the machine. A message that is not in it yet must not be taken for
+        // one that came before `time`: it would be skipped.
+        let caught_up = async {
+            while !self.core.indexer.is_live() || self.core.indexer.indexed_up_to() < machine.base() {
+                tokio::time::sleep(INDEX_LOOK).await;
+            }
+        };
+        if timeout(INDEX_PATIENCE, caught_up).await.is_err() {
             let text = "the queue index is being made; places in time are known once it is done".to_owned();
             return Err(BrokerError::NotReady(text));
         }
-        let machine = self.core.machine.snapshot();
         let mut candidates = Candidates::default();
         for name in topics {
             let Some((id, topic)) = machine.topic(name) else { continue };
