@@ -131,7 +131,6 @@ fn the_sweep_reaches_every_group_and_keeps_a_bounded_memory() {
         let (_, group) = world.machine.group(&name.parse().unwrap()).unwrap();
         assert_eq!(group.progress(t, 0).unwrap().beyond.len(), 10_000, "{name}");
     }
-    world.window = 512;
     let mut received = 0;
     while received < 10_000 {
         let got = receive(&mut world, "g").messages;
