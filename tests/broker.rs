@@ -15,8 +15,10 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use whimbrel::broker::{Applying, Broker, BrokerError, Options, Running, Waited};
-use whimbrel::machine::{NewMessage, ReceiveRequest};
+use whimbrel::broker::{
+    Applying, Broker, BrokerError, CloseHow, CreditMode, Options, Running, SubscribeRequest, Waited,
+};
+use whimbrel::machine::{NewMessage, ReceiveRequest, SettleOp, SettleStatus};
 use whimbrel::model::{GroupName, Message, Millis};
 use whimbrel::replication::{self, Replication};
 use whimbrel::storage::index::{Index, IndexOptions};
@@ -365,5 +367,31 @@ async fn the_sweep_settles_what_nobody_came_for() {
     let last = rig.log.last();
     assert_eq!(receive(&broker, "g", Duration::ZERO).await.messages.len(), 2);
     assert_ne!(rig.log.last(), last);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_that_was_sent_before_the_end_of_a_subscription_counts() {
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    for how in [CloseHow::GiveBack, CloseHow::Broken] {
+        produce(&broker, "m").await.unwrap();
+        let request = SubscribeRequest {
+            group: "g".parse().unwrap(),
+            topic: Some("t".parse().unwrap()),
+            auto_create: true,
+            mode: CreditMode::Prefetch(10),
+            lease_ms: None,
+            client: "test".into(),
+        };
+        let mut subscription = broker.subscribe(request).await.unwrap();
+        let pushed = subscription.next().await.unwrap();
+        let receipt = pushed.leased[0].receipt(pushed.group, pushed.index);
+        let ops = vec![(Some(receipt), SettleOp::Ack)];
+        let mut ack = Box::pin(broker.settle("g".parse().unwrap(), ops));
+        assert!(futures_util::poll!(ack.as_mut()).is_pending(), "it stands in line now");
+        subscription.close(how);
+        assert!(matches!(ack.await.unwrap()[0], SettleStatus::Ok(_)), "{how:?}");
+    }
     rig.stop().await;
 }

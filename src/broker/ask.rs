@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::machine::{Draft, ReceiveRequest, Received, Refusal};
+use crate::machine::{Draft, ReceiveRequest, Received, Refusal, SettleOp};
 use crate::model::{GroupName, Millis, Receipt, TopicName};
 
 use super::error::BrokerError;
@@ -32,8 +32,8 @@ pub(super) trait Decision: Send {
     fn decide(&mut self, draft: &mut Draft);
     /// Hands the answer out: with the index of the entry that made it true, or why there is none.
     fn finish(self: Box<Self>, outcome: Result<u64, BrokerError>);
-    /// Past this moment the caller is told that there is no answer.
-    fn deadline(&self) -> Instant;
+    /// Whether its caller is to be told that there is no answer.
+    fn is_overdue(&self, now: Instant) -> bool;
 }
 
 /// The [`Decision`] that every use case is made of: a closure and the way back.
@@ -44,6 +44,26 @@ pub(super) struct Request<T, F> {
     pub(super) deadline: Instant,
     /// Its share of the room for waiting requests; given back when it is answered.
     pub(super) _room: Room,
+}
+
+/// Leases that end although nobody asked: given back, or broken. Nobody waits for an answer either.
+pub(super) struct Unasked {
+    pub(super) receipts: Vec<Receipt>,
+    pub(super) op: SettleOp,
+}
+
+impl Decision for Unasked {
+    fn decide(&mut self, draft: &mut Draft) {
+        for receipt in &self.receipts {
+            draft.settle_anywhere(receipt, &self.op);
+        }
+    }
+
+    fn finish(self: Box<Self>, _outcome: Result<u64, BrokerError>) {}
+
+    fn is_overdue(&self, _now: Instant) -> bool {
+        false
+    }
 }
 
 /// A share of the room for waiting requests: one place, and its bytes.
@@ -69,8 +89,8 @@ where
         let _ = self.reply.send(answer);
     }
 
-    fn deadline(&self) -> Instant {
-        self.deadline
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.deadline <= now
     }
 }
 

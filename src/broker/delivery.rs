@@ -43,7 +43,7 @@ impl Open {
     pub(super) fn give_up_overdue(&mut self) {
         let now = Instant::now();
         let (overdue, open): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.decisions).into_iter().partition(|decision| decision.deadline() <= now);
+            std::mem::take(&mut self.decisions).into_iter().partition(|decision| decision.is_overdue(now));
         self.decisions = open;
         for decision in overdue {
             decision.finish(Err(BrokerError::OutcomeUnknown));

@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::machine::{Batch, Candidates, Draft, Machine, Received, SettleOp};
-use crate::model::{GroupName, Receipt, Timestamp};
+use crate::model::{GroupName, Receipt, SETTLE_MAX, Timestamp};
 use crate::replication::{Leadership, ProposeError};
 
-use super::ask::{Adjustment, Ask, Decision, Waiting};
+use super::ask::{Adjustment, Ask, Decision, Unasked, Waiting};
 use super::clock::LogClock;
 use super::core::Core;
 use super::delivery::{Delivery, Open};
@@ -37,7 +37,6 @@ pub(super) struct Proposer {
     clock: LogClock,
     queue: VecDeque<Box<dyn Decision>>,
     receives: VecDeque<Waiting>,
-    returns: VecDeque<(Receipt, SettleOp)>,
     waiters: Waiters,
     look_again: tokio::time::Interval,
     /// What is due could not be decided (a body that cannot be read): not before then again.
@@ -56,7 +55,6 @@ impl Proposer {
             clock: LogClock::start(Timestamp(0)),
             queue: VecDeque::new(),
             receives: VecDeque::new(),
-            returns: VecDeque::new(),
             waiters: Waiters::default(),
             look_again,
             tick_not_before: None,
@@ -137,7 +135,7 @@ impl Proposer {
                 self.take(ask);
             }
             self.take_effects();
-            if self.core.stopping() && self.queue.is_empty() && self.returns.is_empty() {
+            if self.core.stopping() && self.queue.is_empty() {
                 return false;
             }
             let due = self.core.machine.read(Machine::next_due).filter(|_| self.core.may_lease());
@@ -167,10 +165,7 @@ impl Proposer {
     }
 
     fn has_work(&self) -> bool {
-        !self.queue.is_empty()
-            || !self.receives.is_empty()
-            || !self.returns.is_empty()
-            || self.waiters.any_due()
+        !self.queue.is_empty() || !self.receives.is_empty() || self.waiters.any_due()
     }
 
     fn take(&mut self, ask: Ask) {
@@ -179,9 +174,7 @@ impl Proposer {
             Ask::Receive(waiting) => self.receives.push_back(waiting),
             Ask::Subscribe(subscriber) => self.waiters.subscribe(subscriber),
             Ask::Adjust(session, adjustment) => self.adjust(session, adjustment),
-            Ask::GiveBack(receipts) => {
-                self.returns.extend(receipts.into_iter().map(|receipt| (receipt, SettleOp::GiveBack)));
-            }
+            Ask::GiveBack(receipts) => self.settle_unasked(&receipts, &SettleOp::GiveBack),
         }
     }
 
@@ -189,7 +182,15 @@ impl Proposer {
         let Some(closed) = self.waiters.adjust(session, adjustment) else { return };
         let broken = matches!(adjustment, Adjustment::Close(CloseHow::Broken));
         let op = if broken { SettleOp::Broken } else { SettleOp::GiveBack };
-        self.returns.extend(closed.leases_in_order().into_iter().map(|receipt| (receipt, op.clone())));
+        self.settle_unasked(&closed.leases_in_order(), &op);
+    }
+
+    /// Ends leases for a consumer that is gone. They stand in line with what it asked for before it went: an ack that was
+    /// sent before the end of a socket counts.
+    fn settle_unasked(&mut self, receipts: &[Receipt], op: &SettleOp) {
+        for receipts in receipts.chunks(SETTLE_MAX) {
+            self.queue.push_back(Box::new(Unasked { receipts: receipts.to_vec(), op: op.clone() }));
+        }
     }
 
     /// Takes in what the last applied batches did.
@@ -251,12 +252,6 @@ impl Proposer {
     fn decide(&mut self, draft: &mut Draft, candidates: &Candidates, open: &mut Open) {
         if self.core.may_lease() {
             draft.tick(candidates);
-        }
-        while let Some((receipt, op)) = self.returns.pop_front() {
-            draft.settle_anywhere(&receipt, &op);
-            if draft.is_full() {
-                return;
-            }
         }
         while let Some(mut decision) = self.queue.pop_front() {
             decision.decide(draft);
@@ -426,7 +421,7 @@ impl Proposer {
         }
         for delivery in open.deliveries {
             let undelivered = delivery.hand_over(&mut self.waiters, index);
-            self.returns.extend(undelivered.into_iter().map(|receipt| (receipt, SettleOp::GiveBack)));
+            self.settle_unasked(&undelivered, &SettleOp::GiveBack);
         }
     }
 
@@ -434,7 +429,7 @@ impl Proposer {
     fn refuse_overdue(&mut self) {
         let now = Instant::now();
         let (overdue, waiting) =
-            std::mem::take(&mut self.queue).into_iter().partition(|decision| decision.deadline() <= now);
+            std::mem::take(&mut self.queue).into_iter().partition(|decision| decision.is_overdue(now));
         self.queue = waiting;
         let overdue: VecDeque<Box<dyn Decision>> = overdue;
         for decision in overdue {
