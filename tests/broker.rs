@@ -1,5 +1,5 @@
-//! The broker over a real log on a disk that can be made full or slow: what waits, what is refused, and what is never done
-//! for nothing.
+//! The broker over a real log on a disk that can be made full or slow: what waits, what is refused, and what is never
+//! done for nothing.
 
 #![allow(
     clippy::unwrap_used,

@@ -111,7 +111,8 @@ impl Core {
         candidates
     }
 
-    /// Every queue gets its share: one that is restricted to a topic must find entries of that topic among those of all.
+    /// Every queue gets its share: a receive that is restricted to a topic must find entries of that topic among those
+    /// of all.
     fn read_queues(
         &self,
         machine: &Machine,

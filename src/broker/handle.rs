@@ -218,8 +218,8 @@ impl Broker {
         let _ = self.asks.send(Ask::Adjust(session, adjustment));
     }
 
-    /// Reads the bodies of leased messages. One that cannot be read is named in the log and left out, and its lease runs
-    /// out by time: it ends among the dead letters, and the messages around it do not suffer.
+    /// Reads the bodies of leased messages. One that cannot be read is named in the log and left out, and its lease
+    /// runs out by time: it ends among the dead letters, and the messages around it do not suffer.
     ///
     /// # Errors
     /// [`BrokerError::Fault`] when the disk answers with damage or an error for all of them.
@@ -276,8 +276,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Makes a group or replaces its settings. A topic that it names and that is missing is made when `auto_create` and the
-    /// node's own setting say so.
+    /// Makes a group or replaces its settings. A topic that it names and that is missing is made when `auto_create` and
+    /// the node's own setting say so.
     ///
     /// # Errors
     /// See [`BrokerError`].

@@ -185,8 +185,8 @@ impl Proposer {
         self.settle_unasked(&closed.leases_in_order(), &op);
     }
 
-    /// Ends leases for a consumer that is gone. They stand in line with what it asked for before it went: an ack that was
-    /// sent before the end of a socket counts.
+    /// Ends leases for a consumer that is gone. They stand in line with what it asked for before it went: an ack that
+    /// was sent before the end of a socket counts.
     fn settle_unasked(&mut self, receipts: &[Receipt], op: &SettleOp) {
         for receipts in receipts.chunks(SETTLE_MAX) {
             self.queue.push_back(Box::new(Unasked { receipts: receipts.to_vec(), op: op.clone() }));

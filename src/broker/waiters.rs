@@ -60,8 +60,8 @@ impl Session {
         })
     }
 
-    /// Its leases as they stand in their queues: when the first of a lane fails, those behind it are given back and do not
-    /// fail on their own account.
+    /// Its leases as they stand in their queues: when the first of a lane fails, those behind it are given back and do
+    /// not fail on their own account.
     pub(super) fn leases_in_order(self) -> Vec<Receipt> {
         let mut leases: Vec<Receipt> = self.held.into_values().collect();
         leases.sort_unstable_by_key(|receipt| (receipt.topic, receipt.queue, receipt.place));

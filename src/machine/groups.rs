@@ -23,8 +23,8 @@ impl Draft {
     /// `auto_create` says so, and only if everything else is in order.
     ///
     /// # Errors
-    /// When it exists and was only to be made, there are too many groups or topics, a subscription names a topic that does
-    /// not exist and may not be made, or `ordered` or `lane_batch` would change under leases or retries.
+    /// When it exists and was only to be made, there are too many groups or topics, a subscription names a topic that
+    /// does not exist and may not be made, or `ordered` or `lane_batch` would change under leases or retries.
     pub fn put_group(
         &mut self,
         name: GroupName,

@@ -134,3 +134,52 @@ impl Machine {
         self.scheduled.len() + of_groups
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Candidates, PutMode, ReceiveRequest, SettleOp};
+    use super::*;
+    use crate::model::{GroupSettings, Subscription};
+
+    fn message(delay: Delay) -> NewMessage {
+        NewMessage { queue: Some(0), delay, ..NewMessage::default() }
+    }
+
+    #[test]
+    fn the_bound_on_what_waits_counts_schedules_retries_and_dead_letters() {
+        let mut draft = Draft::new(&Machine::default(), Timestamp(1), Box::new(|| 7));
+        let topic: TopicName = "t".parse().unwrap();
+        let subscription = Subscription { topic: topic.clone(), filter: Default::default() };
+        let settings = GroupSettings { subscriptions: vec![subscription], ..GroupSettings::default() };
+        let put = (PutMode::Upsert, true);
+        draft.put_group("g".parse().unwrap(), settings, put, &Candidates::default()).unwrap();
+        let messages = vec![message(Delay::For(5)), message(Delay::None), message(Delay::None)];
+        draft.produce(&ProduceRequest { topic, auto_create: false, messages }).unwrap();
+        assert_eq!(draft.machine.unready(), 1, "what is ready does not count");
+        let request = ReceiveRequest {
+            group: "g".parse().unwrap(),
+            topic: None,
+            auto_create: false,
+            max_messages: 2,
+            max_bytes: 1,
+            lease_ms: None,
+            session: 0,
+            client: "test".into(),
+            turn: 0,
+        };
+        let received = draft.receive(&request, &Candidates::default()).unwrap();
+        assert_eq!((received.messages.len(), draft.machine.unready()), (2, 1), "nor what is leased");
+        let receipt = |at: usize| received.messages[at].receipt(received.group, super::super::OWN_ENTRY);
+        draft.settle_anywhere(&receipt(0), &SettleOp::Nack { delay_ms: None, reason: None });
+        assert_eq!(draft.machine.unready(), 2);
+        draft.settle_anywhere(&receipt(1), &SettleOp::DeadLetter { reason: None });
+        assert_eq!(draft.machine.unready(), 3);
+        let mut room = Some(0);
+        let refused = draft.accept(TopicId(0), &message(Delay::For(5)), &mut room);
+        assert_eq!(refused, Err(Refusal::TooManyUnready(UNREADY_MAX)));
+        assert!(
+            draft.accept(TopicId(0), &message(Delay::None), &mut room).is_ok(),
+            "only schedules are refused"
+        );
+    }
+}

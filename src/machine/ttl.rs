@@ -16,7 +16,7 @@ use super::state::Machine;
 
 /// Most ranges that one group keeps of what was settled beyond its cursor in one queue: memory is bounded by work in
 /// progress, not by backlog, and every second message of a backlog may have a TTL. What the sweep leaves is passed over
-/// when the group gets there; until then lag counts it. (Dead letters add ranges of their own, bounded by their number.)
+/// when the group gets there; until then lag counts it. Dead letters add ranges of their own, bounded by their number.
 const BEYOND_MAX: usize = 10_000;
 
 impl Draft {

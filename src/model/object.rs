@@ -7,8 +7,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A value that was written as a JSON object. A list of its fields is refused: it would mean something else as soon as a
-/// field is added.
+/// A value that was written as a JSON object. A list of its fields is refused: it would mean something else as soon as
+/// a field is added.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 
