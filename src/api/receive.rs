@@ -186,9 +186,9 @@ pub(super) fn compare_filter(
             format!("the filter asked for is '{asked}', group '{group}' has '{own}'"),
         )
     };
-    match broker.group(group) {
-        Ok(view) => {
-            let mut own = view.settings.subscriptions.iter();
+    match broker.group_settings(group) {
+        Ok(settings) => {
+            let mut own = settings.subscriptions.iter();
             match own.find(|own| topic.is_none_or(|topic| own.topic == *topic) && own.filter != *filter) {
                 Some(own) => Err(differs(&own.filter)),
                 None => Ok(()),

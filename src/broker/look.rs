@@ -1,9 +1,12 @@
 //! Looking without changing: topics, groups, messages, dead letters, the node.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::machine::{Dead, Fact, FailCause, Group, Machine, Progress, Topic};
-use crate::model::{Filter, GroupId, GroupName, MessageId, Position, QueueNo, Timestamp, TopicId, TopicName};
+use crate::model::{
+    Filter, GroupId, GroupName, GroupSettings, MessageId, Position, QueueNo, Timestamp, TopicId, TopicName,
+};
 use crate::storage::Space;
 
 use super::clock;
@@ -48,6 +51,14 @@ impl Broker {
         let machine = self.core.machine.snapshot();
         let (_, group) = find_group(&machine, name)?;
         Ok(self.group_view(&machine, group))
+    }
+
+    /// The settings of a group, without counting anything.
+    ///
+    /// # Errors
+    /// `GroupNotFound`.
+    pub fn group_settings(&self, name: &GroupName) -> Result<Arc<GroupSettings>, BrokerError> {
+        self.core.machine.read(|machine| Ok(find_group(machine, name)?.1.settings.clone()))
     }
 
     /// The name of a group by its incarnation, for receipts that come without it; none when it is deleted.

@@ -274,6 +274,9 @@ impl Proposer {
         let mut look_on = Vec::new();
         while !draft.is_full() {
             let Some(mut waiting) = self.receives.pop_front() else { break };
+            if waiting.reply.is_closed() {
+                continue;
+            }
             waiting.request.turn = self.waiters.next_turn();
             match draft.receive(&waiting.request, candidates) {
                 Err(refusal) => open.refused.push((waiting, refusal)),
