@@ -292,3 +292,22 @@ async fn a_receive_whose_client_vanished_holds_no_lease() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_called_scheduled_only_until_it_is_due() {
+    with_node(&[], |to| {
+        assert_eq!(send(to, "PUT /v1/topics/t", &[], b"{\"queues\":1}").status, 201);
+        let produced = send(to, "POST /v1/topics/t/messages", &[("Mq-Delay", "2s")], b"m");
+        let path = format!("GET {}", produced.header("location").unwrap());
+        let shown = send(to, &path, &[], b"").json();
+        assert_eq!((&shown["state"], &shown["offset"]), (&"scheduled".into(), &serde_json::Value::Null));
+        let received = send(to, "POST /v1/groups/g/receive?topic=t&wait=30s", &[], b"").json();
+        assert_eq!(received["messages"][0]["body"], "m", "{received}");
+        for path in [path.as_str(), "GET /v1/topics/t/queues/0/messages"] {
+            let shown = send(to, path, &[], b"").json();
+            let shown = shown["messages"].get(0).cloned().unwrap_or(shown);
+            assert_eq!((&shown["body"], shown.get("state")), (&"m".into(), None), "{path}: {shown}");
+        }
+    })
+    .await;
+}

@@ -196,7 +196,9 @@ impl Broker {
         let topic = machine.topic_by_id(logged.meta.topic).ok_or_else(gone)?;
         let (known_offset, due) = match logged.meta.state {
             crate::machine::ProducedAs::Ready { offset } => (Some(offset), None),
-            crate::machine::ProducedAs::Scheduled { due } => (None, Some(due)),
+            crate::machine::ProducedAs::Scheduled { due } => {
+                (None, Some(due).filter(|due| machine.is_scheduled(*due, position)))
+            }
         };
         let offset = offset.or(known_offset);
         let queue = logged.meta.queue;

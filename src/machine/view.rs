@@ -85,6 +85,12 @@ impl Machine {
         live.map(|((due, position), scheduled)| (*due, *position, *scheduled))
     }
 
+    /// Whether the message at `position` still waits for `due`.
+    #[must_use]
+    pub fn is_scheduled(&self, due: Timestamp, position: Position) -> bool {
+        self.scheduled.contains_key(&(due, position))
+    }
+
     /// Topics by name.
     pub fn topics(&self) -> impl Iterator<Item = (TopicId, &Topic)> {
         self.topic_names.values().filter_map(|id| Some((*id, self.topic_by_id(*id)?)))
