@@ -96,9 +96,10 @@ impl Images {
         Ok(names.filter(|name| name.ends_with(".image")).map(|name| folder.join(name)).collect())
     }
 
-    /// Writes an image; durable when this returns. Then everything but the newest two is removed.
+    /// Writes an image; durable when this returns. Then everything but it and the newest whole one before it is removed.
     ///
-    /// The newest and the spare are never touched before the new one is durable.
+    /// No other image is touched before the new one is durable. A damaged one is never kept in place of a whole one, so
+    /// the one before is read whole each time; an image is due only after twice its bytes of log, which bounds the cost.
     pub fn write(&self, meta: &ImageMeta, chunks: impl Iterator<Item = Bytes>) -> Result<u64, StorageError> {
         let folder = self.folder();
         let path = folder.join(format!("{:020}.image", meta.index));
@@ -130,11 +131,36 @@ impl Images {
         super::engine::sync(file.as_ref(), &temporary)?;
         self.vfs().rename(&temporary, &path).map_err(io("rename"))?;
         super::engine::sync_folder(self.vfs(), &folder)?;
-        for old in self.stored()?.into_iter().skip(2) {
-            self.vfs().remove(&old).map_err(|error| StorageError::io("remove", &old, error))?;
-        }
+        self.tidy(&path)?;
         super::engine::sync_folder(self.vfs(), &folder)?;
         Ok(bytes)
+    }
+
+    /// Removes all images but `newest` and the newest other one that is whole.
+    fn tidy(&self, newest: &Path) -> Result<(), StorageError> {
+        let mut spared = false;
+        for old in self.stored()?.into_iter().filter(|path| path != newest) {
+            let whole = if spared { Ok(()) } else { self.whole(&old).map(drop) };
+            match whole {
+                Ok(()) if !spared => {
+                    spared = true;
+                    continue;
+                }
+                // Unreadable for now says nothing about its bytes.
+                Err(error) if !matches!(error, StorageError::Damaged { .. }) => return Err(error),
+                Err(error) => tracing::warn!(%error, "removing a damaged image; a new one took its place"),
+                Ok(()) => {}
+            }
+            self.vfs().remove(&old).map_err(|error| StorageError::io("remove", &old, error))?;
+        }
+        Ok(())
+    }
+
+    /// Opens an image and checks every checksum in it.
+    fn whole(&self, path: &Path) -> Result<Image, StorageError> {
+        let image = Image::open(self.vfs(), path)?;
+        image.verify()?;
+        Ok(image)
     }
 
     /// The newest image that is whole; the spare when the newest is damaged. `None`: there never was one.
@@ -143,7 +169,7 @@ impl Images {
     pub fn newest(&self) -> Result<Option<NewestImage>, StorageError> {
         let mut damaged = Vec::new();
         for path in self.stored()? {
-            match Image::open(self.vfs(), &path).and_then(|image| image.verify().map(|()| image)) {
+            match self.whole(&path) {
                 Ok(image) => return Ok(Some(NewestImage { image, damaged })),
                 Err(error @ StorageError::Damaged { .. }) => damaged.push(error),
                 Err(error) => return Err(error),
@@ -155,10 +181,10 @@ impl Images {
         }
     }
 
-    /// The spare: the whole image before the newest, if there is one. Purging must not pass it.
+    /// The spare: the image before the newest, if there is one, every checksum checked. Purging must not pass it.
     pub fn spare(&self) -> Result<Option<ImageMeta>, StorageError> {
         let Some(path) = self.stored()?.into_iter().nth(1) else { return Ok(None) };
-        Ok(Some(Image::open(self.vfs(), &path)?.meta))
+        Ok(Some(self.whole(&path)?.meta))
     }
 }
 

@@ -57,6 +57,33 @@ fn the_newest_two_are_kept_and_the_spare_steps_in() {
 }
 
 #[test]
+fn a_new_image_takes_the_place_of_a_damaged_one_and_the_whole_spare_stays() {
+    let fs = SimFs::new(1);
+    let images = open(&fs).unwrap();
+    for index in [3, 7] {
+        images.write(&meta(index), chunks(index).into_iter()).unwrap();
+    }
+    let path = |index: u64| PathBuf::from(format!("/data/images/{index:020}.image"));
+    let damage = |index: u64| {
+        let mut bytes = fs.contents(&path(index)).unwrap();
+        bytes[500] ^= 4;
+        fs.damage(&path(index), &bytes);
+    };
+    damage(7);
+    assert_eq!(newest(&images), Some((3, 1)));
+    assert!(matches!(images.spare(), Ok(Some(spare)) if spare.index == 3));
+    images.write(&meta(9), chunks(9).into_iter()).unwrap();
+    assert_eq!(images.spare().unwrap().unwrap().index, 3, "the whole one, not the damaged one, is the spare");
+    assert!(fs.contents(&path(7)).is_none(), "the damaged one is gone");
+    damage(9);
+    assert_eq!(newest(&images), Some((3, 1)));
+    images.write(&meta(9), chunks(9).into_iter()).unwrap();
+    assert_eq!(newest(&images), Some((9, 0)), "written again over the damaged one");
+    damage(3);
+    assert!(matches!(images.spare(), Err(StorageError::Damaged { .. })), "a damaged spare is named");
+}
+
+#[test]
 fn a_crash_at_any_point_leaves_the_old_or_the_new_one() {
     let (mut fired, mut new) = (0, 0);
     for (fault, seed) in [Fault::PowerOff, Fault::Io, Fault::NoSpace].into_iter().zip([10u64, 20, 30]) {
