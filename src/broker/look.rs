@@ -396,6 +396,13 @@ impl Broker {
             Space::Full => "full: nothing can be written",
         };
         let damage = core.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let images = core.replication.damaged_images();
+        let images_ok = images.is_empty();
+        let images = if images_ok {
+            "no damage found".to_owned()
+        } else {
+            format!("not used, and replaced by the next one: {}", images.join("; "))
+        };
         let checks = vec![
             (
                 "serving",
@@ -406,6 +413,7 @@ impl Broker {
             ("index", true, index),
             ("clock", clock_ok, clock.to_owned()),
             ("log", damage.is_none(), damage.unwrap_or_else(|| "no damage found".to_owned())),
+            ("images", images_ok, images),
         ];
         // Without space the node still serves receivers, and a wrong host clock harms nobody: both only show.
         Readiness { ready: serving, checks }

@@ -116,6 +116,12 @@ impl Replication {
         }
     }
 
+    /// Images found damaged at the start, named; none any more once a new image has taken their place.
+    #[must_use]
+    pub fn damaged_images(&self) -> Vec<String> {
+        self.inner.images.damaged()
+    }
+
     /// The encoded fact at `position`; none when it is no longer, or not yet, in the log. Blocking.
     ///
     /// # Errors

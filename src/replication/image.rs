@@ -51,6 +51,8 @@ pub(super) struct Kept {
     pub(super) newest: Option<KeptImage>,
     /// The one before; the log must reach back to it.
     pub(super) spare: Option<LogId>,
+    /// Images that were damaged when the node started, named. The next image takes their place.
+    pub(super) damaged: Vec<String>,
 }
 
 /// One durable image.
@@ -117,6 +119,7 @@ pub(super) struct KeeperParts {
 impl ImageKeeper {
     pub(super) fn new(parts: KeeperParts) -> ImageKeeper {
         let told = parts.kept.newest.as_ref().map(|image| image.id);
+        parts.log.reserve_for_images(parts.kept.newest.as_ref().map_or(0, |image| image.bytes));
         ImageKeeper {
             inner: Arc::new(Inner {
                 images: parts.images,
@@ -190,6 +193,10 @@ impl ImageKeeper {
         self.inner.kept().spare
     }
 
+    pub(super) fn damaged(&self) -> Vec<String> {
+        self.inner.kept().damaged.clone()
+    }
+
     pub(super) fn newest(&self) -> Option<LogId> {
         self.inner.kept().newest.as_ref().map(|image| image.id)
     }
@@ -259,6 +266,7 @@ impl Inner {
             extra: membership::encode_stored(&membership),
         };
         let bytes = self.images.write(&meta, chunks)?;
+        self.log.reserve_for_images(bytes);
         // Only what is still there counts as spare: the log must go on reaching back to it.
         let spare = self.images.spare().unwrap_or_else(|error| {
             tracing::warn!(%error, "there is no spare image; the log is not purged for now");
@@ -268,6 +276,7 @@ impl Inner {
         let mut kept = self.kept();
         kept.spare = kept.newest.take().map(|image| image.id).filter(|before| Some(*before) == spare);
         kept.newest = Some(KeptImage { id, membership, bytes });
+        kept.damaged.clear();
         Ok(())
     }
 

@@ -80,7 +80,7 @@ fn newest_usable(
     report_damage(report);
     let (id, current) = image::read(&found.image)?;
     let newest = KeptImage { id, membership: current.membership.clone(), bytes: found.image.raw_len()? };
-    Ok((current, Kept { newest: Some(newest), spare }))
+    Ok((current, Kept { newest: Some(newest), spare, damaged: report.damaged.clone() }))
 }
 
 /// The spare image; a damaged one is no spare, which is no reason not to start.
@@ -98,7 +98,7 @@ fn whole_spare(images: &Images, report: &mut Recovery) -> Result<Option<LogId>, 
 fn from_the_beginning(log: &Log, report: &Recovery) -> Result<(Current, Kept), ReplicationError> {
     report_damage(report);
     match log.purged() {
-        None => Ok((Current::default(), Kept::default())),
+        None => Ok((Current::default(), Kept { damaged: report.damaged.clone(), ..Kept::default() })),
         Some(purged) if report.damaged.is_empty() => {
             Err(ReplicationError::NoImage { what: "there is none".to_owned(), purged: purged.index })
         }

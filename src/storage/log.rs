@@ -32,7 +32,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Newest entries kept in memory, beside what is not written yet.
     pub tail_cache_bytes: usize,
-    /// Free space below which producers are refused.
+    /// Free space below which producers are refused, beside room for two images ([`Log::reserve_for_images`]): two steps of
+    /// reserving ahead and 16 MiB.
     pub reserve_bytes: u64,
     /// Space is reserved ahead in steps of this size, at most 8 MiB.
     pub allocate_bytes: u64,
@@ -176,6 +177,13 @@ impl Log {
         self.shared.gauge.free()
     }
 
+    /// Makes the reserve large enough for two more images of this size, in bytes, so that a nearly full disk never keeps
+    /// the log from being purged.
+    pub fn reserve_for_images(&self, image_bytes: u64) {
+        let images = image_bytes.saturating_mul(2);
+        self.shared.gauge.set_reserve(self.shared.options.reserve_bytes.saturating_add(images));
+    }
+
     /// How much of the reserve is left, as last measured.
     pub fn space(&self) -> Space {
         self.shared.gauge.state()
@@ -212,6 +220,11 @@ impl Log {
     /// Entries that exist from here on: the number of the first one still kept, as far as segments tell.
     pub fn first_kept(&self) -> Option<u64> {
         self.segments().iter().find(|segment| segment.last_index.is_some()).map(|segment| segment.first_index)
+    }
+
+    /// The index the newest segment begins with.
+    pub fn newest_segment(&self) -> Option<u64> {
+        self.shared.segments(|segments| segments.last().map(|segment| segment.header.base))
     }
 
     /// Does what waits, then ends the writer thread. Later requests are answered `Closed`.

@@ -18,13 +18,14 @@ pub enum Space {
 /// The gauge the writer feeds and everybody reads.
 #[derive(Debug)]
 pub(super) struct Gauge {
-    reserve: u64,
+    reserve: AtomicU64,
     free: AtomicU64,
     state: AtomicU8,
 }
 
 impl Gauge {
     pub(super) fn new(reserve: u64, free: u64) -> Gauge {
+        let reserve = AtomicU64::new(reserve);
         let gauge = Gauge { reserve, free: AtomicU64::new(0), state: AtomicU8::new(0) };
         gauge.measured(free);
         gauge
@@ -33,12 +34,21 @@ impl Gauge {
     /// Takes a fresh figure of the free bytes.
     pub(super) fn measured(&self, free: u64) {
         self.free.store(free, Ordering::Relaxed);
+        let reserve = self.reserve.load(Ordering::Relaxed);
         let state = match free {
-            free if free >= self.reserve => 0,
-            free if free >= self.reserve / 2 => 1,
+            free if free >= reserve => 0,
+            free if free >= reserve / 2 => 1,
             _ => 2,
         };
         self.state.store(state, Ordering::Relaxed);
+    }
+
+    /// Changes the reserve; what is measured next is compared with it.
+    pub(super) fn set_reserve(&self, bytes: u64) {
+        self.reserve.store(bytes, Ordering::Relaxed);
+        if self.state() != Space::Full {
+            self.measured(self.free());
+        }
     }
 
     /// Space could not be reserved.
