@@ -3,9 +3,9 @@
 //! Live, every applied batch is fed right after it was applied. After a start, or when the index was found damaged, one
 //! thread streams the log from where the index ends; batches applied meanwhile are left to it, until it has caught up.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
 
 use crate::machine::{Batch, Fact};
 use crate::model::{Position, TopicId};
@@ -23,6 +23,8 @@ pub(super) struct Indexer {
     distrusted: AtomicBool,
     applied: AtomicU64,
     stopping: AtomicBool,
+    /// The thread that catches up.
+    catcher: OnceLock<Thread>,
 }
 
 struct State {
@@ -32,21 +34,25 @@ struct State {
     base: Option<u64>,
     /// Whether batches are fed as they are applied.
     live: bool,
+    /// The newest segment that the index was told of, by its first index.
+    told: Option<u64>,
 }
 
 impl Indexer {
     /// An indexer that goes on where `opened` says that the index ends.
     pub(super) fn new(index: Index, log: Log, opened: &Opened) -> Indexer {
         let start = log.first_kept().unwrap_or(0);
-        let (next, base) =
-            if opened.rebuild { (start, None) } else { (opened.trusted_up_to + 1, Some(opened.base)) };
+        // The first batch of a log starts a leadership and needs no base, so 0 only ever says that it was not known.
+        let base = Some(opened.base).filter(|base| *base > 0);
+        let (next, base) = if opened.rebuild { (start, None) } else { (opened.trusted_up_to + 1, base) };
         Indexer {
             index,
             log,
-            state: Mutex::new(State { next, base, live: false }),
+            state: Mutex::new(State { next, base, live: false, told: None }),
             distrusted: AtomicBool::new(false),
             applied: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            catcher: OnceLock::new(),
         }
     }
 
@@ -63,11 +69,20 @@ impl Indexer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in an entry that was just applied; `batch` is none when it did not take effect or holds no batch.
+    /// Takes in an entry that was just applied; `batch` is none when it did not take effect or holds no batch. Never waits
+    /// for the index's disk: when that falls behind, the thread that catches up takes over, and the log is the queue.
     pub(super) fn applied(&self, index: u64, batch: Option<&Batch>) {
         self.note_applied(index);
         let mut state = self.lock();
         if !state.live {
+            return;
+        }
+        if !self.index.has_room() {
+            state.live = false;
+            drop(state);
+            if let Some(catcher) = self.catcher.get() {
+                catcher.unpark();
+            }
             return;
         }
         self.feed(&mut state, index, batch);
@@ -79,6 +94,7 @@ impl Indexer {
     }
 
     fn feed(&self, state: &mut State, index: u64, batch: Option<&Batch>) {
+        self.tell_segments(state);
         if batch.is_some() {
             state.base = Some(index);
         }
@@ -128,10 +144,10 @@ impl Indexer {
     /// Runs on a thread of its own until stopped: catches up, then watches for distrust. `progress` is called now and
     /// then while catching up, and once it is done.
     pub(super) fn run(self: Arc<Self>, progress: impl Fn()) {
-        let mut told = BTreeSet::new();
+        let _ = self.catcher.set(std::thread::current());
         let mut space = Space::Open;
         while !self.stopping.load(Ordering::Acquire) {
-            self.tell_segments(&mut told);
+            self.tell_segments(&mut self.lock());
             space = self.watch_space(space, &progress);
             if self.distrusted.swap(false, Ordering::AcqRel) {
                 let mut state = self.lock();
@@ -139,7 +155,7 @@ impl Indexer {
                     tracing::error!(%error, "the queue index cannot be made again; receiving from a backlog stops");
                     self.distrust();
                 }
-                *state = State { next: self.log.first_kept().unwrap_or(0), base: None, live: false };
+                (state.next, state.base, state.live) = (self.log.first_kept().unwrap_or(0), None, false);
             }
             if !self.lock().live {
                 if let Err(error) = self.catch_up(&progress) {
@@ -152,13 +168,19 @@ impl Indexer {
         }
     }
 
-    /// Tells the index of log segments, so that it can say which ones are still needed.
-    fn tell_segments(&self, told: &mut BTreeSet<u64>) {
+    /// Tells the index of new log segments, so that it can say which ones are still needed. Before anything in them is fed:
+    /// told late, a segment counts as needed for what stands in the one before.
+    fn tell_segments(&self, state: &mut State) {
+        let newest = self.log.newest_segment();
+        if newest <= state.told {
+            return;
+        }
         for segment in self.log.segments() {
-            if told.insert(segment.first_index) {
+            if Some(segment.first_index) > state.told {
                 self.index.segment_started(segment.first_index);
             }
         }
+        state.told = newest;
     }
 
     /// Keeps the index off a disk that is nearly full, and looks whether there is space again.
@@ -218,20 +240,23 @@ impl Indexer {
                 continue;
             }
             let batches = self.read(next, applied + 1)?;
-            let mut state = self.lock();
             if batches.is_empty() {
-                // A gap: those segments are gone because nothing in them was live.
+                // A gap: those segments are gone because nothing in them was live. What took effect last was in them.
+                let mut state = self.lock();
                 state.next = self.next_kept(next).min(applied + 1);
+                state.base = None;
                 continue;
             }
             for (at, (index, batch)) in batches.iter().enumerate() {
+                // Not under the lock, which applying takes as well.
+                self.index.wait_for_room();
+                let mut state = self.lock();
                 let effective = batch.as_ref().filter(|batch| {
                     let later = batches.iter().skip(at + 1).filter_map(|(_, later)| later.as_ref());
                     took_effect(state.base, *index, batch, later)
                 });
                 self.feed(&mut state, *index, effective);
             }
-            drop(state);
             chunks += 1;
             if chunks.is_multiple_of(16) {
                 progress();

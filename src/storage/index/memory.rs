@@ -99,6 +99,11 @@ impl State {
         State::new(trees, mark).map_err(IndexError::Directory)
     }
 
+    /// Whether more may be added without waiting for the disk, or waiting would be in vain.
+    pub(super) fn has_room(&self, options: &IndexOptions) -> bool {
+        self.memory() <= options.pending_bytes || self.paused || self.stop || self.damaged.is_some()
+    }
+
     pub(super) fn check(&self) -> Result<(), IndexError> {
         self.damaged.as_ref().map_or(Ok(()), |why| Err(IndexError::Damaged(why.clone())))
     }

@@ -148,6 +148,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The state, once not too much waits for the disk.
+    fn with_room(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        while !state.has_room(&self.options) {
+            self.work.notify_one();
+            state = Shared::wait(&self.done, state);
+        }
+        state
+    }
+
     fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         condition.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
@@ -244,15 +254,7 @@ impl Index {
         feed: Feed,
         entries: impl IntoIterator<Item = (TopicId, QueueNo, QueueEntry)>,
     ) -> Result<(), IndexError> {
-        let mut state = self.shared.state();
-        while state.memory() > self.shared.options.pending_bytes
-            && !state.paused
-            && !state.stop
-            && state.damaged.is_none()
-        {
-            self.shared.work.notify_one();
-            state = Shared::wait(&self.shared.done, state);
-        }
+        let mut state = self.shared.with_room();
         state.check()?;
         let added = state.add(entries);
         match (added, feed) {
@@ -272,6 +274,17 @@ impl Index {
             self.shared.work.notify_one();
         }
         Ok(())
+    }
+
+    /// Whether [`Index::feed`] would not have to wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.shared.state().has_room(&self.shared.options)
+    }
+
+    /// Waits until [`Index::feed`] would not have to.
+    pub fn wait_for_room(&self) {
+        drop(self.shared.with_room());
     }
 
     /// The log entry up to which everything is in it.
