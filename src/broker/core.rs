@@ -61,6 +61,17 @@ impl Core {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// Returns once the broker stops; at once when it already does.
+    pub(super) async fn until_stopped(&self) {
+        let told = self.stopped.notified();
+        tokio::pin!(told);
+        // Listening begins before looking, so that a stop in between is not missed.
+        told.as_mut().enable();
+        if !self.stopping() {
+            told.await;
+        }
+    }
+
     /// Takes what applied batches left for the leader.
     pub(super) fn take_effects(&self) -> Effects {
         std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner))

@@ -9,47 +9,83 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::machine::Machine;
 use crate::model::{QueueEntry, QueueNo, TICK_ITEMS_MAX, Timestamp, TopicId};
 
+use super::clock::LogClock;
 use super::handle::Broker;
 
 /// How often retention, the TTL sweep and the cleaner look.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// The duties stay this much behind log time, so that the proposer agrees that a time has come.
+const BEHIND_MS: u64 = 1_000;
+
 /// Runs the duties until the broker stops. An idle broker finds nothing to do and writes nothing.
 pub(super) async fn run(broker: Broker) {
+    let mut clock = None;
     let mut every = interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = every.tick() => {}
-            () = broker.core.stopped.notified() => return,
+            () = broker.core.until_stopped() => return,
         }
         if broker.core.stopping() {
             return;
         }
-        if broker.core.serving.load(std::sync::atomic::Ordering::Acquire) {
-            advance_retention(&broker).await;
-            sweep_expired(&broker).await;
-        }
-        let cleaner = broker.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || clean_segments(&cleaner)).await {
-            tracing::error!(%error, "the cleaner failed");
-        }
+        round(&broker, &mut clock).await;
+    }
+}
+
+/// One round of what is due. `clock` is log time as far as the duties need it: never the host's clock, which somebody may
+/// have set a week ahead by mistake, and messages would be gone.
+async fn round(broker: &Broker, clock: &mut Option<LogClock>) {
+    if broker.core.serving.load(std::sync::atomic::Ordering::Acquire) {
+        let stamped = broker.core.machine.read(Machine::now);
+        let now = clock.get_or_insert_with(|| LogClock::start(stamped)).now();
+        // The proposer's clock began a moment before or after this one.
+        let now = stamped.max(Timestamp(now.0.saturating_sub(BEHIND_MS)));
+        advance_retention(broker, now).await;
+        sweep_expired(broker, now).await;
+    }
+    let cleaner = broker.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || clean_segments(&cleaner)).await {
+        tracing::error!(%error, "the cleaner failed");
+    }
+}
+
+impl Broker {
+    /// Does now what is otherwise done every ten seconds: retention, the TTL sweep, and the removal of segments.
+    pub async fn tend(&self) {
+        round(self, &mut None).await;
     }
 }
 
 /// Moves each queue's first kept offset past what is older than the topic's `max_age`. The machine holds it back at
 /// what some group has not settled.
-async fn advance_retention(broker: &Broker) {
+async fn advance_retention(broker: &Broker, now: Timestamp) {
     if !broker.core.indexer.is_live() {
         return;
     }
+    let looker = broker.clone();
+    // Reads the index for every queue, so it does not belong on an async thread.
+    match tokio::task::spawn_blocking(move || too_old(&looker, now)).await {
+        Ok(found) => {
+            for (topic, firsts) in found {
+                retain(broker, topic, firsts).await;
+            }
+        }
+        Err(error) => tracing::error!(%error, "retention failed"),
+    }
+}
+
+/// By topic, the queues that keep messages older than its `max_age` although nobody needs them, and the first offset to keep.
+fn too_old(broker: &Broker, now: Timestamp) -> Vec<(TopicId, Vec<(QueueNo, u64)>)> {
     let machine = broker.core.machine.snapshot();
-    let now = machine.now().max(super::clock::wall_time());
+    let mut found = Vec::new();
     for (id, topic) in machine.topics() {
         let horizon = Timestamp(now.0.saturating_sub(topic.settings.max_age_ms));
         let firsts: Vec<(QueueNo, u64)> = (0..)
             .zip(topic.queues.iter())
-            .filter(|(_, state)| state.first_kept < state.next_offset)
+            .filter(|(queue, state)| state.first_kept < machine.needed_from(id, *queue))
             .filter_map(|(queue, state)| {
                 let found = broker.core.indexer.index().first_at_or_after(id, queue, horizon).ok()?;
                 let first = found.unwrap_or(state.next_offset);
@@ -57,9 +93,10 @@ async fn advance_retention(broker: &Broker) {
             })
             .collect();
         if !firsts.is_empty() {
-            retain(broker, id, firsts).await;
+            found.push((id, firsts));
         }
     }
+    found
 }
 
 async fn retain(broker: &Broker, topic: TopicId, firsts: Vec<(QueueNo, u64)>) {
@@ -70,9 +107,8 @@ async fn retain(broker: &Broker, topic: TopicId, firsts: Vec<(QueueNo, u64)>) {
 }
 
 /// Settles messages that outlived their TTL before anybody looked at them.
-async fn sweep_expired(broker: &Broker) {
+async fn sweep_expired(broker: &Broker, now: Timestamp) {
     loop {
-        let now = broker.core.machine.read(Machine::now).max(super::clock::wall_time());
         let expired = match broker.core.indexer.index().expired(now, TICK_ITEMS_MAX) {
             Ok(expired) => expired,
             Err(error) => {

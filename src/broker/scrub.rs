@@ -26,7 +26,7 @@ pub(super) async fn run(broker: Broker) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = broker.core.stopped.notified() => return,
+            () = broker.core.until_stopped() => return,
         }
         let segments = broker.core.replication.log().segments();
         scrubbed.retain(|id, _| segments.iter().any(|segment| segment.id == *id));
@@ -39,6 +39,15 @@ pub(super) async fn run(broker: Broker) {
         let scrubber = broker.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || scrub(&scrubber, id)).await {
             tracing::error!(%error, "the scrub failed");
+        }
+    }
+}
+
+impl Broker {
+    /// Reads every sealed segment now, at its leisurely pace. Blocking. Damage is named by [`Broker::readiness`].
+    pub fn scrub(&self) {
+        for segment in self.core.replication.log().segments().iter().filter(|segment| segment.sealed) {
+            scrub(self, segment.id);
         }
     }
 }
