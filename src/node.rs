@@ -78,7 +78,13 @@ impl Node {
             node_id: identity.node_id,
             cluster_id: identity.cluster_id,
         };
-        let running = Running::start(options, replication.clone(), &applying)?;
+        let running = match Running::start(options, replication.clone(), &applying) {
+            Ok(running) => running,
+            Err(error) => {
+                let _ = replication.shutdown().await;
+                return Err(error.into());
+            }
+        };
         let broker = running.broker().clone();
 
         let stop = CancellationToken::new();
@@ -93,8 +99,14 @@ impl Node {
                 tracing::warn!(connections = drained.cut, "cut connections that were not done in time");
             }
         });
-        broker.wait_until_serving().await;
-        Ok(Node { address, running, replication, stop, server })
+        let node = Node { address, running, replication, stop, server };
+        // A disk that fails now would otherwise be waited for for ever.
+        let fault = tokio::select! {
+            () = broker.wait_until_serving() => return Ok(node),
+            fault = node.fault() => fault,
+        };
+        node.stop().await;
+        Err(fault)
     }
 
     /// Where it listens.
