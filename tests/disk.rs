@@ -207,6 +207,34 @@ async fn the_scrub_names_a_flipped_bit_before_anybody_reads_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_cannot_be_made_says_why() {
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path(), &["--segment-bytes=64KiB"]).await.unwrap();
+    for _ in 0..40 {
+        produce(&node, "t", &"z".repeat(4_000)).await;
+    }
+    assert!(check(&node, "index").0);
+    node.stop().await;
+    // With a second image the agreement needs nothing before the first: only the index reads there.
+    let node = start(data.path(), &["--segment-bytes=64KiB"]).await.unwrap();
+    produce(&node, "t", "more").await;
+    node.stop().await;
+    let harmed = files(data.path(), "log")[0].clone();
+    flip_a_bit(&harmed);
+    std::fs::remove_dir_all(data.path().join("index")).unwrap();
+    let node = start(data.path(), &["--segment-bytes=64KiB"]).await.unwrap();
+    for _ in 0..200 {
+        if !check(&node, "index").0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (passed, text) = check(&node, "index");
+    assert!(!passed && text.contains(harmed.file_name().unwrap().to_str().unwrap()), "{text}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_under_load_loses_nothing() {
     let data = tempfile::tempdir().unwrap();
     let node = start(data.path(), &SMALL).await.unwrap();

@@ -15,6 +15,10 @@ use super::handle::Broker;
 /// How often retention, the TTL sweep and the cleaner look.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// How often, and in which steps, they wait for the index to take in what was just applied.
+const INDEX_LOOKS: u32 = 100;
+const INDEX_LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// The duties stay this much behind log time, so that the proposer agrees that a time has come.
 const BEHIND_MS: u64 = 1_000;
 
@@ -62,9 +66,6 @@ impl Broker {
 /// Moves each queue's first kept offset past what is older than the topic's `max_age`. The machine holds it back at
 /// what some group has not settled.
 async fn advance_retention(broker: &Broker, now: Timestamp) {
-    if !broker.core.indexer.is_live() {
-        return;
-    }
     let looker = broker.clone();
     // Reads the index for every queue, so it does not belong on an async thread.
     match tokio::task::spawn_blocking(move || too_old(&looker, now)).await {
@@ -79,8 +80,8 @@ async fn advance_retention(broker: &Broker, now: Timestamp) {
 
 /// By topic, the queues that keep messages older than its `max_age` although nobody needs them, and the first offset to keep.
 fn too_old(broker: &Broker, now: Timestamp) -> Vec<(TopicId, Vec<(QueueNo, u64)>)> {
-    let machine = broker.core.machine.snapshot();
     let mut found = Vec::new();
+    let Some(machine) = indexed_machine(broker) else { return found };
     for (id, topic) in machine.topics() {
         let horizon = Timestamp(now.0.saturating_sub(topic.settings.max_age_ms));
         let firsts: Vec<(QueueNo, u64)> = (0..)
@@ -144,13 +145,27 @@ async fn sweep_expired(broker: &Broker, now: Timestamp) {
     }
 }
 
+/// The machine, once everything applied to it is in the index; none while the index is behind. The index is fed a moment
+/// after the machine: in between, a message that is in neither of the two would look like nobody's.
+fn indexed_machine(broker: &Broker) -> Option<Machine> {
+    let machine = broker.core.machine.snapshot();
+    let applied = machine.applied();
+    for _ in 0..INDEX_LOOKS {
+        if !broker.core.indexer.is_live() {
+            return None;
+        }
+        if broker.core.indexer.indexed_up_to() >= applied {
+            return Some(machine);
+        }
+        std::thread::sleep(INDEX_LOOK_EVERY);
+    }
+    None
+}
+
 /// Removes the segments that lie at or below the purge mark and into which nothing live or retained points.
 fn clean_segments(broker: &Broker) {
     let log = broker.core.replication.log();
     let Some(purged) = log.purged() else { return };
-    if !broker.core.indexer.is_live() {
-        return;
-    }
     let candidates: Vec<(u64, u64, u64)> = log
         .segments()
         .into_iter()
@@ -161,7 +176,7 @@ fn clean_segments(broker: &Broker) {
     if candidates.is_empty() {
         return;
     }
-    let machine = broker.core.machine.snapshot();
+    let Some(machine) = indexed_machine(broker) else { return };
     let mut pinned = BTreeSet::new();
     machine.for_each_pin(|position| {
         let at = candidates.partition_point(|(_, _, last)| *last < position.index);

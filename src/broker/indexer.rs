@@ -15,6 +15,9 @@ use crate::storage::{Log, RecordKind, Space};
 /// Bytes of log read in one go while catching up.
 const CHUNK_BYTES: usize = 4 << 20;
 
+/// After the log could not be read it is tried again this much later.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Feeds the index.
 pub(super) struct Indexer {
     index: Index,
@@ -25,6 +28,8 @@ pub(super) struct Indexer {
     stopping: AtomicBool,
     /// The thread that catches up.
     catcher: OnceLock<Thread>,
+    /// Why it cannot go on, named, while it cannot.
+    stuck: Mutex<Option<String>>,
 }
 
 struct State {
@@ -53,6 +58,7 @@ impl Indexer {
             applied: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             catcher: OnceLock::new(),
+            stuck: Mutex::default(),
         }
     }
 
@@ -136,6 +142,11 @@ impl Indexer {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// Why the index cannot be made, when the log cannot be read where it goes on.
+    pub(super) fn stuck(&self) -> Option<String> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Whether every applied batch is in the index.
     pub(super) fn is_live(&self) -> bool {
         self.lock().live && !self.distrusted.load(Ordering::Acquire)
@@ -158,9 +169,12 @@ impl Indexer {
                 (state.next, state.base, state.live) = (self.log.first_kept().unwrap_or(0), None, false);
             }
             if !self.lock().live {
-                if let Err(error) = self.catch_up(&progress) {
+                let caught_up = self.catch_up(&progress);
+                *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) =
+                    caught_up.as_ref().err().map(ToString::to_string);
+                if let Err(error) = caught_up {
                     tracing::error!(%error, "the log cannot be read while the index is made");
-                    std::thread::sleep(std::time::Duration::from_secs(1));
+                    std::thread::park_timeout(RETRY);
                 }
                 progress();
             }

@@ -379,7 +379,11 @@ impl Broker {
         let space = core.replication.log().space();
         let indexed = core.indexer.indexed_up_to();
         let applied = core.machine.read(Machine::applied);
-        let index = if core.indexer.is_live() {
+        let stuck = core.indexer.stuck();
+        let index_ok = stuck.is_none();
+        let index = if let Some(why) = stuck {
+            format!("stopped at log index {indexed}, and nothing behind it is delivered: {why}")
+        } else if core.indexer.is_live() {
             format!("made up to log index {indexed}")
         } else {
             format!(
@@ -410,7 +414,7 @@ impl Broker {
                 if serving { "leading" } else { "starting, stopping, or no leader" }.to_owned(),
             ),
             ("disk", space == Space::Open, disk.to_owned()),
-            ("index", true, index),
+            ("index", index_ok, index),
             ("clock", clock_ok, clock.to_owned()),
             ("log", damage.is_none(), damage.unwrap_or_else(|| "no damage found".to_owned())),
             ("images", images_ok, images),
