@@ -1,5 +1,7 @@
 //! Numbers as people read them. A number that is not known is "–", never 0.
 
+use crate::model::Timestamp;
+
 /// What stands where a number is not known.
 const UNKNOWN: &str = "–";
 
@@ -49,8 +51,18 @@ pub(super) fn bytes(bytes: Option<u64>) -> String {
     )
 }
 
+/// A time to the second, in words a person reads at a glance: `2023-11-14 22:13:20 UTC`. Its full text is in the
+/// attribute beside it.
+pub(super) fn moment(time: &Timestamp) -> String {
+    let full = time.to_string();
+    let seconds = full.split('.').next().unwrap_or_default();
+    format!("{} UTC", seconds.replace('T', " "))
+}
+
 /// The same, as filters that the templates can name.
 pub(super) mod filters {
+    use crate::model::Timestamp;
+
     type Filtered = Result<String, askama::Error>;
 
     pub(in crate::dashboard) fn count(number: &Option<u64>, _: &dyn askama::Values) -> Filtered {
@@ -63,6 +75,10 @@ pub(super) mod filters {
 
     pub(in crate::dashboard) fn bytes(bytes: &Option<u64>, _: &dyn askama::Values) -> Filtered {
         Ok(super::bytes(*bytes))
+    }
+
+    pub(in crate::dashboard) fn moment(time: &Timestamp, _: &dyn askama::Values) -> Filtered {
+        Ok(super::moment(time))
     }
 }
 
@@ -89,6 +105,7 @@ mod tests {
         assert_eq!(duration(Some(61_500)), "1 min 1 s");
         assert_eq!(duration(Some(3_600_000)), "1 h");
         assert_eq!(duration(Some(86_400_000 * 3 + 3_600_000 * 4 + 60_000)), "3 d 4 h");
+        assert_eq!(moment(&Timestamp(1_700_000_000_123)), "2023-11-14 22:13:20 UTC");
         assert_eq!(bytes(Some(1_023)), "1023 B");
         assert_eq!(bytes(Some(1_536)), "1.5 KiB");
         assert_eq!(bytes(Some(u64::MAX)), "16777215.9 TiB");

@@ -171,13 +171,15 @@ mod tests {
     fn the_tables_show_numbers_and_a_dash_for_what_is_not_known() {
         let html = busy().render().unwrap();
         assert!(!html.contains("curl"));
-        assert!(html.contains("<th scope=\"row\">orders</th><td class=\"n\">4</td>"));
-        assert!(html.contains("12\u{202f}345</td><td class=\"n\">–</td>"));
+        assert!(html.contains("<th scope=\"row\">orders</th><td class=\"n\" data-label=\"Queues\">4</td>"));
+        assert!(html.contains("12\u{202f}345</td><td class=\"n\" data-label=\"Scheduled\">–</td>"));
         assert!(html.contains("GET /v1/topics") && !html.contains("GET /v1/groups"));
-        for cell in ["30", "2 s", "–", "20", "10"] {
-            assert!(html.contains(&format!("<td class=\"n\">{cell}</td>")), "{cell}");
+        for (label, cell) in
+            [("Lag", "30"), ("Oldest", "2 s"), ("Ready", "–"), ("Leased", "20"), ("Retrying", "10")]
+        {
+            assert!(html.contains(&format!("<td class=\"n\" data-label=\"{label}\">{cell}</td>")), "{label}");
         }
-        assert!(html.contains("<td class=\"n alarm\">1</td>"));
+        assert!(html.contains("<td class=\"n alarm\" data-label=\"Dead\">1</td>"));
         assert!(html.contains("ordered") && html.contains("paused"));
     }
 
@@ -185,7 +187,16 @@ mod tests {
     fn a_lag_that_is_still_being_counted_is_a_bound() {
         let mut page = busy();
         page.groups[0].counting = true;
-        assert!(page.render().unwrap().contains("<td class=\"n\">≤ 30</td>"));
+        assert!(page.render().unwrap().contains("data-label=\"Lag\">≤ 30</td>"));
+    }
+
+    #[test]
+    fn a_zero_steps_back_and_an_unknown_number_does_not() {
+        let mut page = busy();
+        (page.groups[0].retrying, page.groups[0].ready) = (Some(0), None);
+        let html = page.render().unwrap();
+        assert!(html.contains("<td class=\"n zero\" data-label=\"Retrying\">0</td>"));
+        assert!(html.contains("<td class=\"n\" data-label=\"Ready\">–</td>"));
     }
 
     #[test]
