@@ -1,66 +1,72 @@
 //! Every server option with its default.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::parse_duration;
 
+/// The smallest log segment: less would be mostly headers and footers.
+const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+
 /// Options of `whimbrel serve`. Every default is visible here and in `--help`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
     /// Where to listen. Beyond loopback there is no access control yet, so `--insecure` must be said.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// The data directory; made when missing.
-    #[arg(long, default_value = "./data")]
+    #[arg(long, value_name = "DIR", default_value = "./data")]
     pub data: PathBuf,
     /// Accept that anyone who reaches a non-loopback address may read and write everything.
     #[arg(long)]
     pub insecure: bool,
     /// Whether a missing topic is made when it is named.
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "YES", default_value_t = true, action = clap::ArgAction::Set)]
     pub auto_create_topics: bool,
-    /// Longest wait of a receive.
-    #[arg(long, value_parser = duration, default_value = "60s")]
+    /// Longest wait that a receive may ask for, at most 60s.
+    #[arg(long, value_name = "DURATION", value_parser = wait, default_value = "60s")]
     pub max_wait: Duration,
     /// How long a write may take before its caller is told 503 (not submitted) or 504 (outcome unknown).
-    #[arg(long, value_parser = duration, default_value = "30s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     pub request_timeout: Duration,
     /// How long a stop waits for open requests.
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub drain_timeout: Duration,
     /// Most open connections.
-    #[arg(long, default_value_t = 16_384)]
+    #[arg(long, value_name = "N", default_value_t = 16_384)]
     pub max_connections: usize,
     /// How long a connection may take to send its first byte, and each request its head.
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub header_timeout: Duration,
     /// How long a connection may stay silent between requests.
-    #[arg(long, value_parser = duration, default_value = "60s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     pub idle_timeout: Duration,
-    /// Origins (`scheme://host:port`) that browsers may call from; none by default.
-    #[arg(long = "allowed-origin")]
+    /// An origin (scheme://host[:port]) whose pages may call this broker; none by default, may be given several times.
+    #[arg(long = "allowed-origin", value_name = "ORIGIN", value_parser = origin)]
     pub allowed_origins: Vec<String>,
-    /// Size of a log segment.
-    #[arg(long, value_parser = bytes, default_value = "128MiB")]
+    /// Size of a log segment, at least 4KiB.
+    #[arg(long, value_name = "SIZE", value_parser = segment_bytes, default_value = "128MiB")]
     pub segment_bytes: u64,
     /// Take an image when the log since the last one holds this many bytes.
-    #[arg(long, value_parser = bytes, default_value = "128MiB")]
+    #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "128MiB")]
     pub image_bytes: u64,
     /// Take an image when the log since the last one holds this many facts.
-    #[arg(long, default_value_t = 500_000)]
+    #[arg(long, value_name = "N", default_value_t = 500_000)]
     pub image_facts: u64,
-    /// Log format: text or json.
-    #[arg(long, default_value = "text", value_parser = ["text", "json"])]
+    /// How the log on standard error is written; `RUST_LOG` chooses what is in it.
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
 }
 
-/// Starts logging to standard error. `RUST_LOG` chooses what is shown; `info` when it is not set.
+/// Starts logging to standard error. `RUST_LOG` chooses what is shown; `info` when it is not set. Colours are for
+/// terminals only: in a file or a journal they would be noise.
 pub fn start_logging(format: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     // A second call (tests start several nodes in one process) keeps the first.
     let _ = if format == "json" { builder.json().try_init() } else { builder.try_init() };
 }
@@ -68,6 +74,38 @@ pub fn start_logging(format: &str) {
 /// Reads a human duration for a flag.
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map(Duration::from_millis)
+}
+
+/// Reads the longest wait: what a receive may ask for ends at 60 s, so more would be a promise that is not kept.
+fn wait(text: &str) -> Result<Duration, String> {
+    let wait = duration(text)?;
+    if wait > Duration::from_secs(60) {
+        return Err("a receive waits at most 60s".to_owned());
+    }
+    Ok(wait)
+}
+
+/// Reads an origin as browsers send it (RFC 6454, section 7): scheme, host, and a port that is not the scheme's own.
+fn origin(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match rest {
+        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*']) => {
+            Ok(text.to_owned())
+        }
+        _ => {
+            Err("an origin is scheme://host or scheme://host:port, such as https://app.example.com"
+                .to_owned())
+        }
+    }
+}
+
+/// Reads the size of a segment.
+fn segment_bytes(text: &str) -> Result<u64, String> {
+    let size = bytes(text)?;
+    if size < SEGMENT_BYTES_MIN {
+        return Err("a log segment has at least 4KiB".to_owned());
+    }
+    Ok(size)
 }
 
 /// Reads a size with a binary unit: `4096`, `64KiB`, `128MiB`, `1GiB`.
@@ -98,6 +136,19 @@ mod tests {
         assert_eq!(bytes("4096"), Ok(4_096));
         for bad in ["", "MiB", "1MB", "1.5GiB", "99999999999GiB"] {
             assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_flag_that_could_not_be_kept_is_refused() {
+        assert!(wait("60s").is_ok() && wait("61s").is_err());
+        assert!(segment_bytes("4KiB").is_ok() && segment_bytes("4095").is_err());
+        for good in ["https://app.example.com", "http://localhost:3000", "http://[::1]:8080"] {
+            assert_eq!(origin(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "*", "app.example.com", "https://", "https://a.example/", "https://*.example", "null"]
+        {
+            assert!(origin(bad).is_err(), "{bad}");
         }
     }
 }
