@@ -1,6 +1,7 @@
 //! The `whimbrel` binary: parse the command line, run, exit with a code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use whimbrel::cli::{Cli, Command};
@@ -58,8 +59,12 @@ async fn run(args: ServeArgs) -> Result<(), NodeError> {
         tracing::error!(%fault, "stopping");
         return Err(fault);
     }
-    tracing::info!("draining");
-    node.stop().await;
+    tracing::info!("asked to stop: open requests finish first; ask again to stop at once");
+    tokio::select! {
+        () = node.stop() => tracing::info!("stopped"),
+        // What is acknowledged is in the log already; only the image that makes the next start faster is missing.
+        () = asked_to_stop() => tracing::warn!("stopped at once; the next start reads a little more log"),
+    }
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub enum NodeError {
     )]
     Exposed(SocketAddr),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}: {error}{}", way_out(error))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -47,6 +47,20 @@ pub enum NodeError {
     /// A fault while running: nothing is acknowledged any more.
     #[error("stopping after a fault: {0}")]
     Fault(String),
+}
+
+/// What to do about an address that cannot be listened on.
+fn way_out(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another program, perhaps another broker, listens there: stop it, or choose another port with --listen"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege, choose another with --listen"
+        }
+        _ => "",
+    }
 }
 
 /// A running node.
@@ -183,7 +197,16 @@ async fn open(args: &ServeArgs) -> Result<(Replication, broker::Applying, NodeId
         replication::Stores { log: disk.log, committed: disk.recovered.committed, images: disk.images };
     let told = applying.clone();
     let opened = Replication::open(stores, options, Arc::new(move |entry| told.applied(entry))).await?;
-    tracing::info!(recovery = ?opened.recovery, "recovered");
+    let recovery = &opened.recovery;
+    for damaged in &recovery.damaged {
+        tracing::warn!("an image is damaged and was not used: {damaged}");
+    }
+    tracing::info!(
+        image = recovery.image.unwrap_or(0),
+        entries = recovery.entries,
+        bytes = recovery.bytes,
+        "recovered"
+    );
     Ok((opened.replication, applying, identity))
 }
 
@@ -204,7 +227,8 @@ fn open_disk(args: &ServeArgs) -> Result<Disk, NodeError> {
         ..IndexOptions::default()
     };
     let (index, opened) = Index::open(&data.path().join("index"), index_options)?;
-    if opened.rebuild {
+    // A new log has nothing to index, and saying so would only frighten.
+    if opened.rebuild && recovered.last.is_some() {
         tracing::info!(why = opened.why, "the queue index is made again from the log");
     }
     Ok(Disk { data, log, recovered, images, index, opened })

@@ -64,7 +64,8 @@ impl DataDir {
     pub fn open(vfs: Arc<dyn Vfs>, path: impl Into<PathBuf>) -> Result<DataDir, StorageError> {
         let path = path.into();
         for folder in [path.clone(), path.join("log"), path.join("images")] {
-            vfs.create_dir(&folder).map_err(|error| StorageError::io("create", &folder, error))?;
+            vfs.create_dir(&folder)
+                .map_err(|error| StorageError::io("make the directory", &folder, error))?;
         }
         let lock_path = path.join("lock");
         let lock = vfs.lock(&lock_path).map_err(|error| match error.kind() {

@@ -195,7 +195,6 @@ impl Index {
                 (state, Opened { trusted_up_to, base, rebuild: false, why: String::new() })
             }
             Err(why) => {
-                tracing::info!(why, "the index is made again from the log");
                 let state = State::empty(dir, &options)?;
                 (state, Opened { trusted_up_to: 0, base: 0, rebuild: true, why })
             }
