@@ -29,7 +29,26 @@ pub(crate) fn parse_borrowed<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> R
 /// Turns serde's line and column into a JSON pointer.
 fn explain(body: &[u8], error: &serde_json::Error) -> Problem {
     let pointer = pointer_at(body, offset_of(body, error.line(), error.column()));
-    Problem::at(Code::InvalidJson, Place::Pointer(pointer), error.to_string())
+    Problem::at(Code::InvalidJson, Place::Pointer(pointer), in_plain_words(&error.to_string()))
+}
+
+/// serde speaks of Rust types; callers write JSON. "invalid type: string "72h", expected u64" becomes "found string
+/// "72h", expected a whole number".
+fn in_plain_words(text: &str) -> String {
+    let (what, place) = match text.rfind(" at line ") {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let what = what.replacen("invalid type: ", "found ", 1).replacen("EOF while", "the text ends while", 1);
+    let Some((found, expected)) = what.rsplit_once(", expected ") else { return format!("{what}{place}") };
+    let expected = match expected {
+        "u64" | "u32" | "u16" | "u8" => "a whole number",
+        "a sequence" => "a list",
+        "a boolean" => "true or false",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("{found}, expected {expected}{place}")
 }
 
 /// The byte offset of a line and column, both counted from 1.
@@ -144,6 +163,20 @@ mod tests {
         assert!(parse::<GroupSettings>(b" \n").is_ok());
         let problem = parse::<GroupSettings>(b"{\"ordered\":\n\"x\"}").unwrap_err();
         assert!(problem.detail.contains("line 2 column"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn errors_speak_json_and_not_rust() {
+        let detail = |body: &str| parse::<GroupSettings>(body.as_bytes()).unwrap_err().errors[0].text.clone();
+        let begins = |body: &str, text: &str| assert!(detail(body).starts_with(text), "{}", detail(body));
+        begins(r#"{"lease_ms": "1m"}"#, "found string \"1m\", expected a whole number at line 1");
+        begins(r#"{"subscriptions": ["a"]}"#, "found string \"a\", expected an object at line 1");
+        begins(r#"{"subscriptions": "a"}"#, "found string \"a\", expected a list at line 1");
+        begins(
+            r#"{"ordered": ", expected u64"}"#,
+            "found string \", expected u64\", expected true or false at",
+        );
+        begins("{", "the text ends while");
     }
 
     #[test]
