@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::Uri;
 use axum::routing::{delete, get, post};
 
 use super::options::{Api, Options};
@@ -42,7 +43,10 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .route("/readyz", get(node::ready))
         .route("/openapi.yaml", get(node::contract))
         .route("/problems/{code}", get(node::problem_page))
-        .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
+        .fallback(async |uri: Uri| {
+            let text = format!("nothing is served at '{}'; every path is in /openapi.yaml", uri.path());
+            Problem::new(Code::NotFound, text)
+        })
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path")
         })

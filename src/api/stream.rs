@@ -56,7 +56,10 @@ pub(super) async fn upgrade(
     call.query.finish()?;
     let caller = caller.map(|Extension(caller)| caller);
     let client = client_name(&headers, caller.as_ref())?;
-    let upgrade = upgrade.map_err(|error| Problem::new(Code::InvalidRequest, error.body_text()))?;
+    let upgrade = upgrade.map_err(|error| {
+        let text = format!("this is a WebSocket, call it with a WebSocket client: {}", error.body_text());
+        Problem::new(Code::InvalidRequest, text)
+    })?;
     let upgrade = upgrade.protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() && upgrade.requested_protocols().next().is_some() {
         let text = format!("the only subprotocol is {SUBPROTOCOL}; it is also spoken when none is offered");
