@@ -114,6 +114,21 @@ async fn what_is_not_understood_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_message_received_raw_stays_leased() {
+    with_node(&[], |to| {
+        assert_eq!(send(to, "POST /v1/topics/a/messages", &[], b"").status, 201);
+        let raw = [("Accept", "application/octet-stream")];
+        let first = send(to, "POST /v1/groups/g/receive?topic=a&wait=20s", &raw, b"");
+        assert_eq!((first.status, &first.body[..], first.header("mq-attempt")), (200, &b""[..], Some("1")));
+        let again = send(to, "POST /v1/groups/g/receive?wait=300ms", &raw, b"");
+        assert_eq!(again.status, 204, "the lease was given back although its answer was read");
+        let ack = format!("DELETE /v1/receipts/{}", first.header("mq-receipt").unwrap());
+        assert_eq!(send(to, &ack, &[], b"").status, 204);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_large_names_the_limit() {
     with_node(&[], |to| {
         let body = vec![b'x'; (4 << 20) + 1];

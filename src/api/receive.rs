@@ -241,9 +241,11 @@ fn raw_answer(broker: &Broker, waited: &Waited) -> Answer {
     Ok(response)
 }
 
-/// An answer that gives its leases back when it is dropped before any of it went to the connection.
+/// An answer that gives its leases back when it is dropped before any of it went to the connection. An answer without a
+/// byte (the raw body of an empty message) is dropped unread by the connection although it is sent, so it never gives
+/// back; should it be lost, its lease runs out by time.
 fn leased_body(broker: &Broker, messages: &[DeliveredMessage], bytes: Bytes) -> Body {
-    if messages.is_empty() {
+    if messages.is_empty() || bytes.is_empty() {
         return Body::from(bytes);
     }
     let receipts = messages.iter().map(|delivered| delivered.receipt).collect();
