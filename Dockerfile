@@ -5,9 +5,9 @@ WORKDIR /build
 # The crates first, against an empty program, so that this layer is built again only when Cargo.lock changes.
 # The bench target is declared in Cargo.toml, so cargo wants its file to be there too.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches \
+RUN mkdir -p src benches/ceilings \
     && echo 'fn main() {}' > src/main.rs \
-    && echo 'fn main() {}' > benches/ceilings.rs \
+    && echo 'fn main() {}' > benches/ceilings/main.rs \
     && : > src/lib.rs && : > README.md \
     && cargo build --locked --release --bin whimbrel \
     && rm -rf src benches
