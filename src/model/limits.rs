@@ -76,7 +76,7 @@ pub const SOCKETS_MAX: usize = 10_000;
 pub const UNREADY_MAX: usize = 10_000_000;
 /// Most dead letters of a group that its settings may allow.
 pub const DEAD_LETTERS_MAX: u64 = 10_000_000;
-/// How far past its oldest unsettled message a group looks into one queue, in offsets.
+/// Most unsettled messages of one queue that a group has looked at (docs/adr/0010-the-look-ahead-counts-messages.md).
 pub const LOOK_AHEAD: u64 = 10_000;
 /// Most due items one tick decides.
 pub const TICK_ITEMS_MAX: usize = 1_000;
