@@ -129,6 +129,22 @@ async fn an_empty_message_received_raw_stays_leased() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_receive_of_a_group_finds_what_is_there_without_waiting() {
+    with_node(&[], |to| {
+        assert_eq!(send(to, "POST /v1/topics/a/messages", &[], b"x").status, 201);
+        let first = send(to, "POST /v1/groups/g/receive?topic=a&wait=0s", &[], b"");
+        assert_eq!((first.status, &first.json()["messages"][0]["body"]), (200, &"x".into()));
+        assert_eq!(
+            refusal(to, "POST /v1/groups/h/receive?wait=0s", &[], ""),
+            (404, "group_not_found".to_owned())
+        );
+        let paths = "POST /v1/groups/h/receive?topic=b&wait=0s&auto_create=false";
+        assert_eq!(refusal(to, paths, &[], ""), (404, "topic_not_found".to_owned()));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_large_names_the_limit() {
     with_node(&[], |to| {
         let body = vec![b'x'; (4 << 20) + 1];
