@@ -49,7 +49,7 @@ pub enum Command {
 /// The commands that talk to a running broker.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
-    /// Send messages to a topic
+    /// Send messages to a topic; prints the id and queue/offset of each one stored
     Produce(produce::ProduceArgs),
     /// Receive messages for a group, print them, ack them
     Consume(consume::ConsumeArgs),

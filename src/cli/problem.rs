@@ -53,11 +53,16 @@ impl Problem {
     fn advice(&self) -> Option<&'static str> {
         let advice = match (self.code.as_str(), self.status) {
             ("outcome_unknown", _) | (_, 504) => {
-                "It may or may not have been stored. Look before sending again, or send with an Idempotency-Key."
+                "It may or may not have been stored. Look before sending again: a second time may store it twice."
             }
-            ("topic_not_found", _) => "Create the topic first, or let the broker create topics by itself.",
+            ("topic_not_found", _) => {
+                "Make it with PUT /v1/topics/NAME, or let the broker make topics: serve --auto-create-topics true"
+            }
             ("group_not_found", _) => "Name the topic as well, so that the group can be made: --topic TOPIC",
-            ("not_subscribed", _) => "The group exists with other subscriptions; add the topic to the group.",
+            ("not_subscribed", _) => {
+                "The group exists with other subscriptions. Name another group, or add the topic: \
+                 PUT /v1/groups/GROUP with all its settings (GET shows them)."
+            }
             (_, 413) => "Send it in smaller pieces, or put it elsewhere and send its address.",
             (_, 429 | 503) => "It was not stored. Try again in a moment.",
             (_, 507) => "The broker's disk is full. Consume or delete something, or give it more space.",

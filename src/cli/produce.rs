@@ -35,7 +35,7 @@ pub struct ProduceArgs {
     /// Tag that groups filter by
     #[arg(long)]
     pub tag: Option<String>,
-    /// Business key to find the message by; may be given several times
+    /// Business key, handed back with the message; may be given several times
     #[arg(long = "key", value_name = "KEY")]
     pub keys: Vec<String>,
     /// Messages with the same ordering key stay in order
