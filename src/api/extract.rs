@@ -157,7 +157,7 @@ pub(super) async fn read_json<T: DeserializeOwned>(api: &Api, body: Body) -> Res
 
 /// A JSON answer.
 pub(super) fn json(status: StatusCode, json: Json) -> Response {
-    let mut response = Body::from(json.finish()).into_response();
+    let mut response = Body::from(json.finish_line()).into_response();
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

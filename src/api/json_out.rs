@@ -153,6 +153,12 @@ impl Json {
     pub(crate) fn finish(self) -> Bytes {
         Bytes::from(self.out)
     }
+
+    /// The text as a whole HTTP body: with a line end, so that a prompt behind `curl` begins on a line of its own.
+    pub(crate) fn finish_line(mut self) -> Bytes {
+        self.out.push(b'\n');
+        Bytes::from(self.out)
+    }
 }
 
 /// RFC 8259 section 7: only quote, backslash and control characters must be escaped.

@@ -326,7 +326,7 @@ impl Problem {
     pub(crate) fn body(&self, request_id: &str) -> Bytes {
         let mut json = Json::with_capacity(512);
         self.write(&mut json, Some(request_id));
-        json.finish()
+        json.finish_line()
     }
 }
 

@@ -41,7 +41,7 @@ fn created(topic: &TopicName, produced: &ProducedMessage) -> Response {
     let location = text.split().freeze();
     let mut out = Json::with_capacity(192);
     write_produced(&mut out, topic, produced);
-    let mut response = Response::new(Body::from(out.finish()));
+    let mut response = Response::new(Body::from(out.finish_line()));
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -226,7 +226,7 @@ fn json_answer(broker: &Broker, waited: &Waited, encoding: BodyEncoding) -> Resp
         out.truth(true);
     }
     out.close();
-    let mut response = leased_body(broker, &waited.messages, out.finish()).into_response();
+    let mut response = leased_body(broker, &waited.messages, out.finish_line()).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
