@@ -43,7 +43,7 @@ pub struct ServeArgs {
     /// How long a connection may stay silent between requests.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     pub idle_timeout: Duration,
-    /// An origin (`https://app.example.com`) whose pages may call this broker; none by default, may be given several times.
+    /// An origin (`https://app.example.com`) whose pages may call this broker; none by default, several may be given.
     #[arg(long = "allowed-origin", value_name = "ORIGIN", value_parser = origin)]
     pub allowed_origins: Vec<String>,
     /// Size of a log segment, at least 4KiB.
