@@ -21,7 +21,7 @@ pub(crate) fn parse_borrowed<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> R
     // serde would also read a struct from a list of its fields; that is no form of ours.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte != b'{') {
         let place = Place::Pointer(String::new());
-        return Err(Problem::at(Code::InvalidJson, place, "the body must be a JSON object"));
+        return Err(Problem::at(Code::InvalidJson, place, "a JSON object is expected here"));
     }
     serde_json::from_slice(body).map_err(|error| explain(body, &error))
 }
