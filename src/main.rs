@@ -1,7 +1,6 @@
 //! The `whimbrel` binary: parse the command line, run, exit with a code.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use whimbrel::cli::{Cli, Command};
