@@ -166,7 +166,8 @@ fn duration(
 fn within(name: &str, value: Option<u64>, low: u64, high: u64) -> Result<(), Problem> {
     match value {
         Some(value) if !(low..=high).contains(&value) => {
-            Err(Problem::pointer(format!("/{name}"), format!("must be {low} to {high}")))
+            let unit = if name.ends_with("_ms") { " milliseconds" } else { "" };
+            Err(Problem::pointer(format!("/{name}"), format!("must be {low} to {high}{unit}")))
         }
         _ => Ok(()),
     }
