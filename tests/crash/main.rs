@@ -10,12 +10,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
+mod damage;
 mod disk;
 mod field;
 mod history;
+mod index;
 mod judge;
 mod kills;
 mod order;
 mod producers;
 mod selftest;
+mod space;
+mod strace;
+mod syncs;
 mod workers;

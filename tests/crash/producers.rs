@@ -146,7 +146,7 @@ impl Producer {
                     }
                 }
                 Some(results) => {
-                    self.field.complain(format!("{} results for {count} messages", results.len()))
+                    self.field.complain(format!("{} results for {count} messages", results.len()));
                 }
                 None => {
                     let outcome = self.outcome_of(answer, &path).await;
