@@ -47,6 +47,7 @@ pub(crate) async fn measure(launch: &Launch, count: u64, figures: &mut Figures) 
 
 async fn make_reader(broker: &Broker) {
     let mut calls = Calls::to(broker.address());
+    calls.expect(201, "PUT", "/v1/topics/backlog", &json!({"queues": 4})).await;
     calls.expect(201, "PUT", "/v1/groups/readers", &json!({"subscriptions": [{"topic": "backlog"}]})).await;
 }
 

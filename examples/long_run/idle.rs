@@ -20,6 +20,7 @@ pub(crate) async fn measure(launch: &Launch, count: usize, figures: &mut Figures
     tokio::time::sleep(Duration::from_secs(3)).await;
     watch(&broker, "idle_alone", figures).await;
     let mut calls = Calls::to(broker.address());
+    calls.expect(201, "PUT", "/v1/topics/quiet", &json!({"queues": 4})).await;
     for group in ["polls", "sockets"] {
         let settings = json!({"subscriptions": [{"topic": "quiet"}]});
         calls.expect(201, "PUT", &format!("/v1/groups/{group}"), &settings).await;

@@ -47,6 +47,9 @@ async fn waiting_writes_nothing_and_is_woken() {
     let mut calls = Calls::to(broker.address());
     let mut polls = Vec::new();
     let mut sockets = Vec::new();
+    for topic in ["p", "s"] {
+        calls.expect(201, "PUT", &format!("/v1/topics/{topic}"), &json!({"queues": 4})).await;
+    }
     for number in 0..EACH {
         for (kind, topic) in [("poll", "p"), ("socket", "s")] {
             let settings = json!({"subscriptions": [{"topic": topic}]});

@@ -42,7 +42,6 @@ pub(crate) struct Counts {
     pub(crate) unknown_settles: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) redelivered: AtomicU64,
-    pub(crate) replayed: AtomicU64,
     pub(crate) nacked: AtomicU64,
     pub(crate) extended: AtomicU64,
     pub(crate) left: AtomicU64,

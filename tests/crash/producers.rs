@@ -16,8 +16,6 @@ use crate::support::socket::Socket;
 pub(crate) enum Way {
     /// One message a request, the body as it is.
     Single,
-    /// The same with an Idempotency-Key; asks again until it knows.
-    Keyed,
     /// NDJSON.
     Batch,
     /// Several frames at once on a WebSocket.
@@ -43,8 +41,7 @@ pub(crate) async fn produce(field: Arc<Field>, number: u32, way: Way) {
     let dice = Dice::new(field.seed, u64::from(number));
     let mut producer = Producer { field, number, seq: 0, dice };
     match way {
-        Way::Single => producer.singles(false).await,
-        Way::Keyed => producer.singles(true).await,
+        Way::Single => producer.singles().await,
         Way::Batch => producer.batches().await,
         Way::Socket => producer.frames().await,
     }
@@ -74,47 +71,24 @@ impl Producer {
         Draft { key, ordering_key, body: body_of(self.field.seed, key) }
     }
 
-    async fn singles(&mut self, idempotent: bool) {
+    async fn singles(&mut self) {
         let mut http = Http::new(self.field.address().await);
         while self.go_on().await {
             let topic = self.topic();
             let draft = self.draft(topic);
-            let name = draft.key.to_string();
-            let mut headers = vec![];
-            if idempotent {
-                headers.push(("idempotency-key", name.as_str()));
-            }
-            if let Some(ordering_key) = &draft.ordering_key {
-                headers.push(("mq-ordering-key", ordering_key));
-            }
+            let headers: Vec<(&str, &str)> =
+                draft.ordering_key.iter().map(|lane| ("mq-ordering-key", lane.as_str())).collect();
             let path = format!("/v1/topics/{topic}/messages");
-            let mut maybe_there = false;
-            loop {
-                http.move_to(self.field.address().await);
-                let answer = http.call("POST", &path, &headers, draft.body.as_bytes()).await;
-                let mut outcome = self.outcome_of(answer, &path).await;
-                // A refusal speaks of this try only; an earlier one may have had its effect.
-                if maybe_there && outcome == Outcome::Refused {
-                    outcome = Outcome::Unknown;
-                }
-                maybe_there |= outcome == Outcome::Unknown;
-                let known = outcome != Outcome::Unknown;
-                self.field.published(draft.key, outcome);
-                if known || !idempotent {
-                    break;
-                }
-            }
+            http.move_to(self.field.address().await);
+            let answer = http.call("POST", &path, &headers, draft.body.as_bytes()).await;
+            let outcome = self.outcome_of(answer, &path).await;
+            self.field.published(draft.key, outcome);
         }
     }
 
     async fn outcome_of(&self, answer: Result<Answer, Trouble>, what: &str) -> Outcome {
         match answer {
-            Ok(answer) => {
-                if answer.header("idempotency-replayed").is_some() {
-                    add(&self.field.counts.replayed);
-                }
-                outcome(&self.field, answer.status, &answer.json())
-            }
+            Ok(answer) => outcome(&self.field, answer.status, &answer.json()),
             Err(trouble) => {
                 self.field.after(&trouble, what).await;
                 if trouble == Trouble::NotSent { Outcome::Refused } else { Outcome::Unknown }

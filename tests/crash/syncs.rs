@@ -20,7 +20,7 @@ fn launch(data: &std::path::Path) -> Launch {
 
 /// Submitted and not confirmed in time is 504 and may be there; never submitted is 503 and is not.
 #[tokio::test]
-async fn a_slow_disk_makes_outcomes_unknown_and_the_same_key_safe() {
+async fn a_slow_disk_makes_outcomes_unknown_and_refuses_what_still_waits() {
     if !strace::available() {
         return;
     }
@@ -32,18 +32,11 @@ async fn a_slow_disk_makes_outcomes_unknown_and_the_same_key_safe() {
 
     let strace =
         Strace::inject(&broker, "inject=fdatasync:delay_enter=4000000", &folder.path().join("strace"));
-    let key = [("idempotency-key", "once")];
     let mut first = Http::new(broker.address());
-    first.send("POST", MESSAGES, &key, b"submitted").await.unwrap();
+    first.send("POST", MESSAGES, &[], b"submitted").await.unwrap();
     let submitted = Instant::now();
-    while strace.hits() == 0 && disk::records_end(&disk::newest_segment(&data)) > 0 {
-        assert!(submitted.elapsed() < Duration::from_secs(20), "no fdatasync was delayed");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        // A delayed call is written down when it returns; half a second after the request it is certainly made.
-        if submitted.elapsed() > Duration::from_millis(500) {
-            break;
-        }
-    }
+    // A delayed call is written down when it returns; half a second after the request it is certainly made.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let mut second = Http::new(broker.address());
     let queued = second.post(MESSAGES, b"queued").await.unwrap();
     let unknown = first.answer().await.unwrap();
@@ -63,9 +56,6 @@ async fn a_slow_disk_makes_outcomes_unknown_and_the_same_key_safe() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     drop(strace);
-    let again = first.call("POST", MESSAGES, &key, b"submitted").await.unwrap();
-    assert_eq!(again.status, 201, "{}", again.text());
-    assert_eq!(again.header("idempotency-replayed"), Some("true"), "the first try had its effect");
     calls.publish(TOPIC, "after").await;
     make_reader(&mut calls).await;
     let mut bodies = calls.drain("readers", 500).await;
