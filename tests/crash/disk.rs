@@ -41,18 +41,15 @@ pub(crate) fn records_end(segment: &Path) -> u64 {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1)
 }
 
-/// What a power cut may leave behind the last record: the beginning of one that was never acknowledged.
+/// What a power cut may leave behind the last record, of one that was never acknowledged: the sector with its head was
+/// lost, some later ones were written. (Rubbish directly behind the last record is no torn write but damage: it could be
+/// what is left of an acknowledged one.)
 pub(crate) fn scribble(data: &Path, dice: &mut Dice) {
+    const SECTOR: u64 = 512;
     let segment = newest_segment(data);
-    let end = records_end(&segment);
-    let mut rubbish: Vec<u8> = (0..1 + dice.below(3_000)).map(|_| dice.roll().to_le_bytes()[0]).collect();
-    if dice.chance(1, 2) {
-        // A head that looks right and is not: the bytes of an older record.
-        let bytes = fs::read(&segment).unwrap();
-        let stale = &bytes[bytes.len().min(128)..bytes.len().min(128 + 200)];
-        rubbish.splice(0..0, stale.iter().copied());
-    }
-    write_at(&segment, end, &rubbish);
+    let start = (records_end(&segment) / SECTOR + 1) * SECTOR;
+    let rubbish: Vec<u8> = (0..1 + dice.below(3_000)).map(|_| dice.roll().to_le_bytes()[0]).collect();
+    write_at(&segment, start, &rubbish);
 }
 
 /// Cuts what lies behind `length` and keeps the size of the file, as zeros: what was never written.

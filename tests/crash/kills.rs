@@ -163,8 +163,8 @@ async fn drain(field: &Arc<Field>, broker: &Broker) {
     let mut calls = Calls::to(broker.address());
     loop {
         list_dead_letters(field, &mut calls).await;
-        let (plain, ordered) =
-            (field.events().unsettled(UNORDERED).len(), field.events().unsettled(ORDERED).len());
+        let plain = field.events().unsettled(UNORDERED).len();
+        let ordered = field.events().unsettled(ORDERED).len();
         if plain + ordered == 0 || field.is_spoiled() {
             return;
         }
