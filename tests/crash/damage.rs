@@ -37,6 +37,8 @@ fn launch(data: &Path) -> Launch {
 /// Messages over several segments, some of them settled; returns the bodies that are not.
 pub(crate) async fn fill(broker: &Broker) -> Vec<String> {
     let mut calls = Calls::to(broker.address());
+    let topic = calls.call("PUT", "/v1/topics/t", br#"{"queues": 4}"#).await;
+    assert!(matches!(topic.status, 200 | 201), "{}", topic.text());
     calls
         .expect(
             201,
