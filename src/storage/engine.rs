@@ -136,7 +136,8 @@ impl Engine {
         self.newest = active.segment.header.id;
         shared.change_segments(|segments| segments.push(Arc::clone(&active.segment)));
         self.active = Some(active);
-        Ok(())
+        // A new segment takes a whole step; small segments never take another.
+        measure(shared)
     }
 
     fn encode(&mut self, batch: Batch) -> Result<(), StorageError> {
@@ -391,6 +392,11 @@ fn reserve(active: &mut Active, end: u64, shared: &Shared) -> Result<(), Storage
             Err(error) => return Err(fault("reserve space for", path, error)),
         }
     }
+    measure(shared)
+}
+
+/// Tells everybody how much room is left, after some was taken.
+fn measure(shared: &Shared) -> Result<(), StorageError> {
     let root = shared.dir.path();
     let free =
         shared.dir.vfs().free_bytes(root).map_err(|error| fault("measure the free space of", root, error))?;

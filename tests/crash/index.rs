@@ -77,9 +77,14 @@ async fn an_index_deleted_damaged_stale_or_foreign_gives_the_same_answers() {
         for how in ["first start", "after a kill"] {
             let broker = launch(&copy).start_or_fail();
             let found = answers(&broker).await;
+            let differing = found.iter().zip(&expected).position(|(found, expected)| found != expected);
+            let place = differing.map(|at| format!("{} instead of {}", found[at], expected[at]));
             assert!(
                 found == expected,
-                "index {harm}, {how}: other answers, WHIMBREL_SEED={seed}\n{}",
+                "index {harm}, {how}: {} rows instead of {}, first at {differing:?}: {}, WHIMBREL_SEED={seed}\n{}",
+                found.len(),
+                expected.len(),
+                place.unwrap_or_default().chars().take(400).collect::<String>(),
                 broker.said()
             );
             broker.kill();

@@ -48,13 +48,23 @@ fn number_of(body: &str) -> usize {
 
 /// Publishes until the broker refuses with 507; how many it took.
 async fn fill(broker: &Broker, calls: &mut Calls) -> usize {
+    let (taken, unknown) = fill_counting(broker, calls).await;
+    assert_eq!(unknown, 0, "room went by the broker's own writing, so it must see the end come");
+    taken
+}
+
+/// The same; how many it took and how many outcomes are unknown.
+async fn fill_counting(broker: &Broker, calls: &mut Calls) -> (usize, usize) {
+    let (mut taken, mut unknown) = (0, 0);
     for number in 0..2 * SIZE_MIB * (1 << 20) / BODY_BYTES {
         let answer = calls.call("POST", MESSAGES, body(number).as_bytes()).await;
         match answer.status {
-            201 => {}
+            201 => taken += 1,
+            503 => tokio::time::sleep(Duration::from_millis(100)).await,
+            504 => unknown += 1,
             507 => {
                 assert_eq!(answer.json()["code"], "disk_full", "{}", answer.text());
-                return number;
+                return (taken, unknown);
             }
             _ => panic!("message {number}: {} {}\n{}", answer.status, answer.text(), broker.said()),
         }
@@ -120,7 +130,7 @@ async fn room_taken_by_others_is_noticed_both_ways() {
     let folder = tempfile::tempdir().unwrap();
     let Some(small) = Small::mount(&folder.path().join("small")) else { return };
     let launch = Launch::small(env!("CARGO_BIN_EXE_whimbrel"), &small.0.join("data"));
-    let broker = launch.start_or_fail();
+    let broker = launch.with(&["--request-timeout", "2s"]).start_or_fail();
     let mut calls = Calls::to(broker.address());
     make_reader(&mut calls).await;
     for number in 0..50 {
@@ -130,7 +140,8 @@ async fn room_taken_by_others_is_noticed_both_ways() {
     // Writes until the file system has no room at all.
     let filled = std::fs::write(&ballast, vec![1u8; SIZE_MIB << 20]);
     assert!(filled.is_err(), "the ballast must not fit");
-    let accepted = fill(&broker, &mut calls).await;
+    // The room went in one moment: what was just submitted may have met the end before the broker saw it.
+    let (accepted, unknown) = fill_counting(&broker, &mut calls).await;
     let received = calls.call("POST", "/v1/groups/readers/receive?max_messages=5&wait=1s", b"").await;
     assert!(matches!(received.status, 200 | 507), "{}", received.text());
     assert_eq!(calls.call("GET", "/livez", b"").await.status, 200);
@@ -141,5 +152,9 @@ async fn room_taken_by_others_is_noticed_both_ways() {
         assert_eq!(status, "ok");
     }
     let came = calls.drain("readers", 1_000).await.len() + held.len();
-    assert_eq!(came, 50 + accepted + 1, "everything acknowledged came once");
+    let acknowledged = 50 + accepted + 1;
+    assert!(
+        (acknowledged..=acknowledged + unknown).contains(&came),
+        "{came} of {acknowledged} came, {unknown} unknown"
+    );
 }
