@@ -128,12 +128,10 @@ async fn indexed(broker: &Broker, count: u64, name: &str, figures: &mut Figures)
     let started = Instant::now();
     let mut calls = Calls::to(broker.address());
     loop {
-        let node = calls.expect(200, "GET", "/v1/version", &Value::Null).await;
-        let (Some(indexed), Some(applied)) = (node["indexed"].as_u64(), node["applied"].as_u64()) else {
-            println!("  {name}: the broker does not say how far its index is");
-            return;
-        };
-        if indexed >= applied {
+        let ready = calls.expect(200, "GET", "/readyz?verbose", &Value::Null).await;
+        let checks = ready["checks"].as_array().expect("checks");
+        let index = checks.iter().find(|check| check["name"] == "index").expect("a check of the index");
+        if index["found"].as_str().is_some_and(|found| found.starts_with("made up to")) {
             break;
         }
         assert!(started.elapsed() < LIMIT, "{name} takes too long");

@@ -55,9 +55,13 @@ impl Places {
         }
     }
 
-    /// Forgets everything, after a truncation or removal.
+    /// Forgets everything, after a truncation or removal. Whoever keeps a removed segment keeps its file open, and with
+    /// it the space on the disk.
     pub(super) fn clear(&self) {
         lock(&self.slots).clear();
+        for segment in lock(&self.loaded).drain(..) {
+            segment.unload();
+        }
     }
 
     /// Notes that a segment's marks were loaded; the oldest ones over the bound are dropped again.

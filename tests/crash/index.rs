@@ -15,9 +15,24 @@ fn launch(data: &Path) -> Launch {
     Launch::small(env!("CARGO_BIN_EXE_whimbrel"), data)
 }
 
+/// Until the broker says that its index has everything again: it serves before, and shows less of the past then.
+async fn indexed(calls: &mut Calls) {
+    for _ in 0..2_000 {
+        let ready = calls.expect(200, "GET", "/readyz?verbose", &Value::Null).await;
+        let checks = ready["checks"].as_array().expect("checks");
+        let index = checks.iter().find(|check| check["name"] == "index").expect("a check of the index");
+        if index["found"].as_str().is_some_and(|found| found.starts_with("made up to")) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the index is never done");
+}
+
 /// Everything a reader can look at without changing it.
 async fn answers(broker: &Broker) -> Vec<Value> {
     let mut calls = Calls::to(broker.address());
+    indexed(&mut calls).await;
     let mut all = Vec::new();
     let topic = calls.expect(200, "GET", "/v1/topics/t", &Value::Null).await;
     let queues = topic["queues"]
