@@ -31,7 +31,7 @@ fn serve(args: ServeArgs) -> ExitCode {
     };
     let outcome = runtime.block_on(run(args));
     // After a fault something may still be reading or writing; the exit must not wait for a disk that hangs.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(Duration::from_secs(1));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
