@@ -196,6 +196,18 @@ fn an_answer_about_nothing_is_noticed() {
 }
 
 #[test]
+fn a_late_ack_may_cross_the_ack_of_the_next_holder() {
+    let mut story = Story::new();
+    story.accept(0);
+    let first = story.deliver(0, 1);
+    let late = story.events().settling(0, key(0), &first, Op::Ack);
+    let second = story.deliver(0, 2);
+    story.ack(0, &second);
+    story.events().settled(0, key(0), late, Settled::Already);
+    story.is_fine();
+}
+
+#[test]
 fn stale_receipts_and_broken_leases_are_noticed() {
     let mut story = Story::new();
     story.accept(0);
