@@ -141,8 +141,9 @@ async fn a_tail_torn_anywhere_is_cut_and_nothing_else() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         after = disk::records_end(&segment);
     }
-    broker.kill();
+    broker.strike();
     drop(strace);
+    broker.kill();
     let name = segment.strip_prefix(&original).unwrap();
 
     let mut dice = Dice::new(seed, 0);

@@ -135,6 +135,11 @@ impl Broker {
         self.said.finished()
     }
 
+    /// SIGKILL without waiting: a process that is being traced may take its time to go.
+    pub fn strike(&self) {
+        self.signal("KILL");
+    }
+
     /// SIGTERM, and waits for the end. None when it has not ended after a minute (it is killed then).
     pub fn terminate(mut self) -> (Option<ExitStatus>, String) {
         self.signal("TERM");
