@@ -354,16 +354,22 @@ async fn the_sweep_settles_what_nobody_came_for() {
         assert!(receive(&broker, name, Duration::ZERO).await.messages.is_empty(), "the group is there");
     }
     produce(&broker, "stays").await.unwrap();
-    produce_with(&broker, "goes", Some(50)).await.unwrap();
+    for _ in 0..3 {
+        let message = Arc::new(Message::default());
+        let going = NewMessage { message, ttl_ms: Some(50), queue: Some(0), ..NewMessage::default() };
+        broker.produce("t".parse().unwrap(), true, vec![going; 1_000]).await.unwrap();
+    }
     produce(&broker, "stays").await.unwrap();
     let lag = |name| broker.group(name).unwrap().topics[0].lag;
-    assert_eq!(names.iter().map(lag).collect::<Vec<_>>(), [3, 3]);
+    assert_eq!(names.iter().map(lag).collect::<Vec<_>>(), [3_002, 3_002]);
     let swept = async {
-        while names.iter().any(|name| lag(name) != 2) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        while names.iter().any(|name| lag(name) == 3_002) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            broker.tend().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), swept).await.expect("within a minute");
+    assert_eq!(names.iter().map(lag).collect::<Vec<_>>(), [2, 2], "all in one round");
     let last = rig.log.last();
     assert_eq!(receive(&broker, "g", Duration::ZERO).await.messages.len(), 2);
     assert_ne!(rig.log.last(), last);

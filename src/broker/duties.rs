@@ -121,7 +121,8 @@ async fn sweep_expired(broker: &Broker, now: Timestamp) {
         if expired.is_empty() {
             return;
         }
-        let full = expired.len() == TICK_ITEMS_MAX;
+        // The index answers whole blocks, so it may be more.
+        let full = expired.len() >= TICK_ITEMS_MAX;
         let mut by_queue: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>> = BTreeMap::new();
         for (topic, queue, entry) in expired {
             by_queue.entry((topic, queue)).or_default().push(entry);
