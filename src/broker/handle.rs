@@ -110,9 +110,6 @@ impl Broker {
     /// See [`BrokerError`].
     pub async fn receive(&self, mut request: ReceiveRequest, wait: Duration) -> Result<Waited, BrokerError> {
         self.check_serving()?;
-        if wait.is_zero() {
-            self.make_group(&request).await?;
-        }
         let _place = self.waiter_place()?;
         request.session = 0;
         request.auto_create &= self.core.options.auto_create_topics;
@@ -172,19 +169,6 @@ impl Broker {
     /// See [`BrokerError`].
     pub async fn ack_receipt(&self, receipt: Receipt) -> Result<SettleStatus, BrokerError> {
         Ok(self.decide(0, move |draft| Ok(draft.settle_anywhere(&receipt, &SettleOp::Ack))).await?.0)
-    }
-
-    /// Makes a missing group before a receive that does not wait. A group made in the batch of its first receive has no
-    /// candidates yet; who waits is served by the next batch, who does not would be told that there is nothing.
-    async fn make_group(&self, request: &ReceiveRequest) -> Result<(), BrokerError> {
-        if self.core.machine.read(|machine| machine.group(&request.group).is_some()) {
-            return Ok(());
-        }
-        let auto_create = request.auto_create && self.core.options.auto_create_topics;
-        let look =
-            ReceiveRequest { max_messages: 0, max_bytes: 0, session: 0, auto_create, ..request.clone() };
-        self.decide(0, move |draft| draft.receive(&look, &Candidates::default())).await?;
-        Ok(())
     }
 
     /// Gives leases back whose messages were never handed out. Best effort: what is lost runs out by time.
