@@ -58,9 +58,15 @@ impl Recovered {
 struct Found {
     id: u64,
     path: PathBuf,
-    file: Arc<dyn VfsFile>,
     length: u64,
     header: Header,
+}
+
+impl Found {
+    /// Opened when it is needed: a large log has more segments than a process may have open files.
+    fn file(&self, vfs: &dyn Vfs) -> Result<Arc<dyn VfsFile>, StorageError> {
+        vfs.open(&self.path, OpenMode::Write).map_err(|error| fault("open", &self.path, error))
+    }
 }
 
 /// Recovers the log of a directory.
@@ -78,9 +84,9 @@ pub(super) fn recover(
         notes.push("one copy of vote and marks was torn or damaged; it is written anew".to_owned());
     }
     let (found, unfinished) = find(vfs, &folder, &ids, &marks.marks())?;
-    let mut segments = check_sealed(&found, &marks.marks())?;
-    let newest = found.last().map(|newest| judge_newest(newest, &marks.marks())).transpose()?;
-    if let Some((extent, _)) = &newest {
+    let mut segments = check_sealed(vfs, &found, &marks.marks())?;
+    let newest = found.last().map(|newest| judge_newest(vfs, newest, &marks.marks())).transpose()?;
+    if let Some((_, extent, _)) = &newest {
         check_vote(&marks.marks(), extent.tip.id)?;
     }
 
@@ -92,13 +98,13 @@ pub(super) fn recover(
     marks.settle()?;
     sync_folder(vfs, dir.path())?;
     let (active, tip, torn, mut committed) = match (found.last(), newest) {
-        (Some(newest), Some((extent, torn))) => {
+        (Some(newest), Some((file, extent, torn))) => {
             let floor = (newest.id, extent.end);
             if !extent.closed && marks.marks().floor != floor {
                 // The footer that vouched for this end is about to go.
                 marks.change(|marks| marks.floor = floor)?;
             }
-            let active = repair(newest, &extent)?;
+            let active = repair(newest, &file, &extent)?;
             (active, extent.tip, torn, extent.committed)
         }
         _ => {
@@ -164,7 +170,7 @@ fn find(
         let bytes = read_up_to(file.as_ref(), 0, narrow(HEADER_BYTES))
             .map_err(|error| fault("read", &path, error))?;
         match Header::decode(&bytes) {
-            Some(header) if header.id == *id => found.push(Found { id: *id, path, file, length, header }),
+            Some(header) if header.id == *id => found.push(Found { id: *id, path, length, header }),
             Some(header) => {
                 let what = format!("the header belongs to segment {}", header.id);
                 return Err(StorageError::damaged(path, 0, what));
@@ -177,7 +183,11 @@ fn find(
 }
 
 /// Checks the footers and the chain of all segments but the newest, and the newest one's header.
-fn check_sealed(found: &[Found], marks: &Marks) -> Result<(u64, Vec<Arc<Segment>>), StorageError> {
+fn check_sealed(
+    vfs: &dyn Vfs,
+    found: &[Found],
+    marks: &Marks,
+) -> Result<(u64, Vec<Arc<Segment>>), StorageError> {
     let mut segments = Vec::new();
     let mut committed = 0;
     let mut previous: Option<(u64, Tip)> = None;
@@ -187,7 +197,7 @@ fn check_sealed(found: &[Found], marks: &Marks) -> Result<(u64, Vec<Arc<Segment>
             break;
         }
         let header = &segment.header;
-        let footer = Footer::read(segment.file.as_ref(), &segment.path, header.salt, segment.length)?
+        let footer = Footer::read(segment.file(vfs)?.as_ref(), &segment.path, header.salt, segment.length)?
             .filter(|(footer, _)| footer.id == segment.id && footer.first == header.base);
         let Some((footer, records_end)) = footer else {
             let what = "the footer does not match its checksum, although later segments exist";
@@ -225,16 +235,21 @@ fn check_link(segment: &Found, previous: Option<(u64, Tip)>, marks: &Marks) -> R
     Err(StorageError::LostLog { what })
 }
 
-fn judge_newest(newest: &Found, marks: &Marks) -> Result<(Extent, Option<TornTail>), StorageError> {
+/// The newest segment, opened, and what of it is kept.
+type Newest = (Arc<dyn VfsFile>, Extent, Option<TornTail>);
+
+fn judge_newest(vfs: &dyn Vfs, newest: &Found, marks: &Marks) -> Result<Newest, StorageError> {
+    let file = newest.file(vfs)?;
     let floor = if marks.floor.0 == newest.id { marks.floor.1 } else { 0 };
     let case = Case {
-        file: newest.file.as_ref(),
+        file: file.as_ref(),
         path: &newest.path,
         header: &newest.header,
         length: newest.length,
         floor,
     };
-    case.judge()
+    let (extent, torn) = case.judge()?;
+    Ok((file, extent, torn))
 }
 
 fn check_vote(marks: &Marks, last: Option<RecordId>) -> Result<(), StorageError> {
@@ -248,8 +263,8 @@ fn check_vote(marks: &Marks, last: Option<RecordId>) -> Result<(), StorageError>
 }
 
 /// Cuts what is not kept and writes header and newest flush over themselves.
-fn repair(newest: &Found, extent: &Extent) -> Result<Active, StorageError> {
-    let (file, path) = (newest.file.as_ref(), &newest.path);
+fn repair(newest: &Found, opened: &Arc<dyn VfsFile>, extent: &Extent) -> Result<Active, StorageError> {
+    let (file, path) = (opened.as_ref(), &newest.path);
     if newest.length != extent.end {
         file.set_len(extent.end).map_err(|error| fault("cut", path, error))?;
     }
@@ -258,12 +273,12 @@ fn repair(newest: &Found, extent: &Extent) -> Result<Active, StorageError> {
         write_all(file, &bytes, from).map_err(|error| fault("write", path, error))?;
     }
     sync(file, path)?;
-    let segment = Arc::new(Segment::open(newest.header, path.clone(), Arc::clone(&newest.file)));
+    let segment = Arc::new(Segment::open(newest.header, path.clone(), Arc::clone(opened)));
     let last = extent.tip.id.map_or(0, |id| id.index);
     segment.grow(&extent.marks, extent.count, last, extent.end);
     Ok(Active {
         segment,
-        file: Arc::clone(&newest.file),
+        file: Arc::clone(opened),
         end: extent.end,
         allocated: extent.end,
         count: extent.count,
