@@ -33,5 +33,6 @@ pub(super) fn scrub(shared: &Shared, id: u64, pace: &mut dyn FnMut(u64) -> bool)
             break;
         }
     }
+    segment.unload();
     Ok(())
 }

@@ -289,11 +289,12 @@ impl Segment {
         lock(&self.state).sealed = Some(bytes);
     }
 
-    /// Forgets the loaded marks of a sealed segment.
+    /// Forgets the loaded marks of a sealed segment and closes its file; whoever is reading keeps it open meanwhile.
     pub(super) fn unload(&self) {
         let mut state = lock(&self.state);
         if state.sealed.is_some() {
             state.marks = None;
+            state.file = None;
         }
     }
 
