@@ -61,6 +61,15 @@ impl Core {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// What `/readyz` says of the images: name, passed, what was found.
+    pub(super) fn images_check(&self) -> (&'static str, bool, String) {
+        let damaged = self.replication.damaged_images();
+        if damaged.is_empty() {
+            return ("images", true, "no damage found".to_owned());
+        }
+        ("images", false, format!("not used, and replaced by the next one: {}", damaged.join("; ")))
+    }
+
     /// Returns once the broker stops; at once when it already does.
     pub(super) async fn until_stopped(&self) {
         let told = self.stopped.notified();
@@ -170,5 +179,15 @@ impl Core {
             self.indexer.distrust();
             Vec::new()
         })
+    }
+}
+
+/// What `/readyz` says of the free disk space.
+pub(super) fn disk_words(space: Space) -> &'static str {
+    match space {
+        Space::Open => "enough free space",
+        Space::Low => "under the reserve: producers are refused with 507",
+        Space::Tight => "under half the reserve: only settling, seeking and deleting work",
+        Space::Full => "full: nothing can be written",
     }
 }

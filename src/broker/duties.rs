@@ -39,7 +39,8 @@ pub(super) async fn run(broker: Broker) {
     }
 }
 
-/// One round of what is due. `clock` is log time as far as the duties need it: never the host's clock, which somebody may
+/// One round of what is due. `clock` is log time as far as the duties need it: never the host's clock, which
+/// somebody may
 /// have set a week ahead by mistake, and messages would be gone.
 async fn round(broker: &Broker, clock: &mut Option<LogClock>) {
     if broker.core.serving.load(std::sync::atomic::Ordering::Acquire) {
@@ -78,7 +79,8 @@ async fn advance_retention(broker: &Broker, now: Timestamp) {
     }
 }
 
-/// By topic, the queues that keep messages older than its `max_age` although nobody needs them, and the first offset to keep.
+/// By topic, the queues that keep messages older than its `max_age` although nobody needs them, and the first
+/// offset to keep.
 fn too_old(broker: &Broker, now: Timestamp) -> Vec<(TopicId, Vec<(QueueNo, u64)>)> {
     let mut found = Vec::new();
     let Some(machine) = indexed_machine(broker) else { return found };
@@ -146,7 +148,8 @@ async fn sweep_expired(broker: &Broker, now: Timestamp) {
     }
 }
 
-/// The machine, once everything applied to it is in the index; none while the index is behind. The index is fed a moment
+/// The machine, once everything applied to it is in the index; none while the index is behind. The index is
+/// fed a moment
 /// after the machine: in between, a message that is in neither of the two would look like nobody's.
 fn indexed_machine(broker: &Broker) -> Option<Machine> {
     let machine = broker.core.machine.snapshot();

@@ -75,7 +75,8 @@ impl Indexer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in an entry that was just applied; `batch` is none when it did not take effect or holds no batch. Never waits
+    /// Takes in an entry that was just applied; `batch` is none when it did not take effect or holds no batch.
+    /// Never waits
     /// for the index's disk: when that falls behind, the thread that catches up takes over, and the log is the queue.
     pub(super) fn applied(&self, index: u64, batch: Option<&Batch>) {
         self.note_applied(index);
@@ -182,7 +183,8 @@ impl Indexer {
         }
     }
 
-    /// Tells the index of new log segments, so that it can say which ones are still needed. Before anything in them is fed:
+    /// Tells the index of new log segments, so that it can say which ones are still needed. Before anything in
+    /// them is fed:
     /// told late, a segment counts as needed for what stands in the one before.
     fn tell_segments(&self, state: &mut State) {
         let newest = self.log.newest_segment();

@@ -10,6 +10,7 @@ use crate::model::{
 use crate::storage::Space;
 
 use super::clock;
+use super::core::disk_words;
 use super::error::BrokerError;
 use super::handle::Broker;
 use super::read::{self, Browsed, StoredMessage};
@@ -393,31 +394,18 @@ impl Broker {
         let clock_ok = !core.clock_jumped.load(Ordering::Relaxed);
         let clock =
             if clock_ok { "in step" } else { "the host's clock is more than an hour away from log time" };
-        let disk = match space {
-            Space::Open => "enough free space",
-            Space::Low => "under the reserve: producers are refused with 507",
-            Space::Tight => "under half the reserve: only settling, seeking and deleting work",
-            Space::Full => "full: nothing can be written",
-        };
         let damage = core.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let images = core.replication.damaged_images();
-        let images_ok = images.is_empty();
-        let images = if images_ok {
-            "no damage found".to_owned()
-        } else {
-            format!("not used, and replaced by the next one: {}", images.join("; "))
-        };
         let checks = vec![
             (
                 "serving",
                 serving,
                 if serving { "leading" } else { "starting, stopping, or no leader" }.to_owned(),
             ),
-            ("disk", space == Space::Open, disk.to_owned()),
+            ("disk", space == Space::Open, disk_words(space).to_owned()),
             ("index", index_ok, index),
             ("clock", clock_ok, clock.to_owned()),
             ("log", damage.is_none(), damage.unwrap_or_else(|| "no damage found".to_owned())),
-            ("images", images_ok, images),
+            core.images_check(),
         ];
         // Without space the node still serves receivers, and a wrong host clock harms nobody: both only show.
         Readiness { ready: serving, checks }

@@ -96,10 +96,12 @@ impl Images {
         Ok(names.filter(|name| name.ends_with(".image")).map(|name| folder.join(name)).collect())
     }
 
-    /// Writes an image; durable when this returns. Then everything but it and the newest whole one before it is removed.
+    /// Writes an image; durable when this returns. Then everything but it and the newest whole one before it
+    /// is removed.
     ///
     /// No other image is touched before the new one is durable. A damaged one is never kept in place of a whole one, so
-    /// the one before is read whole each time; an image is due only after twice its bytes of log, which bounds the cost.
+    /// the one before is read whole each time; an image is due only after twice its bytes of log, which bounds
+    /// the cost.
     pub fn write(&self, meta: &ImageMeta, chunks: impl Iterator<Item = Bytes>) -> Result<u64, StorageError> {
         let folder = self.folder();
         let path = folder.join(format!("{:020}.image", meta.index));

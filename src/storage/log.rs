@@ -32,7 +32,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Newest entries kept in memory, beside what is not written yet.
     pub tail_cache_bytes: usize,
-    /// Free space below which producers are refused, beside room for two images ([`Log::reserve_for_images`]): two steps of
+    /// Free space below which producers are refused, beside room for two images ([`Log::reserve_for_images`]):
+    /// two steps of
     /// reserving ahead and 16 MiB.
     pub reserve_bytes: u64,
     /// Space is reserved ahead in steps of this size, at most 8 MiB.
@@ -177,7 +178,8 @@ impl Log {
         self.shared.gauge.free()
     }
 
-    /// Makes the reserve large enough for two more images of this size, in bytes, so that a nearly full disk never keeps
+    /// Makes the reserve large enough for two more images of this size, in bytes, so that a nearly full disk
+    /// never keeps
     /// the log from being purged.
     pub fn reserve_for_images(&self, image_bytes: u64) {
         let images = image_bytes.saturating_mul(2);
