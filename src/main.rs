@@ -1,6 +1,7 @@
 //! The `whimbrel` binary: parse the command line, run, exit with a code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use whimbrel::cli::{Cli, Command};
