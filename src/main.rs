@@ -8,8 +8,7 @@ use whimbrel::cli::{Cli, Command};
 use whimbrel::config::ServeArgs;
 use whimbrel::node::{Node, NodeError};
 
-/// Under many connections a sixth of the broker's time went into the system allocator; jemalloc halves that and gives
-/// memory back after a burst (docs/PERFORMANCE.md).
+/// Under many connections a sixth of the samples of a profile stood in the system allocator (docs/PERFORMANCE.md).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
