@@ -371,7 +371,12 @@ async fn the_sweep_settles_what_nobody_came_for() {
     tokio::time::timeout(Duration::from_secs(60), swept).await.expect("within a minute");
     assert_eq!(names.iter().map(lag).collect::<Vec<_>>(), [2, 2], "all in one round");
     let last = rig.log.last();
-    assert_eq!(receive(&broker, "g", Duration::ZERO).await.messages.len(), 2);
+    // An answer comes as soon as one message is ready, so the second may take another receive.
+    let mut left = Vec::new();
+    for _ in 0..10 {
+        left.extend(receive(&broker, "g", Duration::ZERO).await.messages);
+    }
+    assert_eq!(left.len(), 2, "only what has no TTL is left");
     assert_ne!(rig.log.last(), last);
     rig.stop().await;
 }
