@@ -75,9 +75,9 @@ impl Indexer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in an entry that was just applied; `batch` is none when it did not take effect or holds no batch.
-    /// Never waits
-    /// for the index's disk: when that falls behind, the thread that catches up takes over, and the log is the queue.
+    /// Takes in an entry that was just applied; `batch` is none when it did not take effect or holds no batch. Never
+    /// waits for the index's disk: when that falls behind, the thread that catches up takes over, and the log is the
+    /// queue.
     pub(super) fn applied(&self, index: u64, batch: Option<&Batch>) {
         self.note_applied(index);
         let mut state = self.lock();
