@@ -23,6 +23,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 pub(super) enum Turn {
     /// Bytes came in.
     Read,
+    /// Nothing came in, and everything that waited is written: there may be more to send.
+    Written,
     /// The alarm went off.
     Alarm,
 }
@@ -69,7 +71,8 @@ impl Wire {
         self.output.len() - self.written
     }
 
-    /// Writes what there is to write and reads what there is to read, until something was read or the alarm went off.
+    /// Writes what there is to write and reads what there is to read, until something was read, the last byte was
+    /// written, or the alarm went off.
     pub(super) async fn turn(&mut self) -> Result<Turn, CliError> {
         std::future::poll_fn(|context| self.poll_turn(context))
             .await
@@ -84,10 +87,12 @@ impl Wire {
                 Poll::Pending => break,
             }
         }
+        let waited = !self.output.is_empty();
         if self.written == self.output.len() {
             self.output.clear();
             self.written = 0;
         }
+        let written = waited && self.output.is_empty();
         self.make_room();
         let room = self.input.get_mut(self.filled..).unwrap_or_default();
         let mut buffer = ReadBuf::new(room);
@@ -100,6 +105,7 @@ impl Wire {
                 Poll::Ready(Ok(Turn::Read))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending if written => Poll::Ready(Ok(Turn::Written)),
             Poll::Pending => self.alarm.as_mut().poll(context).map(|()| Ok(Turn::Alarm)),
         }
     }
