@@ -57,17 +57,17 @@ pub(crate) fn write_produced(out: &mut Json, topic: &TopicName, produced: &Produ
     out.key("id");
     out.plain(produced.id);
     out.key("topic");
-    out.plain(topic);
+    out.name(topic.as_str());
     out.number_field("queue", produced.queue.into());
     out.key("offset");
     out.maybe_number(produced.offset);
     out.key("state");
     if let Some(due) = produced.due {
-        out.plain("scheduled");
+        out.name("scheduled");
         out.key("deliver_at");
         out.plain(due);
     } else {
-        out.plain("ready");
+        out.name("ready");
     }
     out.close();
 }
@@ -191,9 +191,8 @@ fn from_json(body: &Bytes) -> Result<Vec<Result<NewMessage, Problem>>, Problem> 
 
 /// As [`from_json`], one object a line; blank lines are skipped. Places are given as `/line` counted from 0.
 fn from_lines(body: &Bytes) -> Result<Vec<Result<NewMessage, Problem>>, Problem> {
-    let lines = body.split(|byte| *byte == b'\n').enumerate();
     let mut built = Vec::new();
-    for (at, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+    for (at, line) in lines_of(body).enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()) {
         let prefix = || format!("/{at}");
         if built.len() == BATCH_MESSAGES_MAX {
             return Err(Problem::too_large("messages in one batch", BATCH_MESSAGES_MAX));
@@ -203,6 +202,13 @@ fn from_lines(body: &Bytes) -> Result<Vec<Result<NewMessage, Problem>>, Problem>
         built.push(form.build().map_err(|problem| problem.within(&prefix())));
     }
     Ok(built)
+}
+
+/// The lines of a body, with what stands behind the last line end.
+fn lines_of(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = memchr::memchr_iter(b'\n', body).chain(std::iter::once(body.len()));
+    let mut start = 0;
+    ends.map(move |end| body.get(std::mem::replace(&mut start, end + 1)..end).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -236,6 +242,10 @@ mod tests {
         assert_eq!(built[2].as_ref().unwrap_err().errors[0].place, Place::Pointer("/3/keys/0".into()));
         let problem = from_lines(&Bytes::from_static(b"{\"body\":\"a\"}\n{\"bod")).unwrap_err();
         assert!(problem.detail.starts_with("/1: "), "{}", problem.detail);
+        let lines = |text: &'static [u8]| lines_of(text).collect::<Vec<_>>();
+        assert_eq!(lines(b""), [b""]);
+        assert_eq!(lines(b"\n"), [b"", b""]);
+        assert_eq!(lines(b"a\n\nbc\n"), [&b"a"[..], b"", b"bc", b""]);
         let many = Bytes::from(b"{\"body\":1}\n".repeat(BATCH_MESSAGES_MAX + 1));
         assert_eq!(from_lines(&many).unwrap_err().code, Code::TooLarge);
     }

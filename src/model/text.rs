@@ -19,8 +19,8 @@ fn value(character: u8) -> Option<u8> {
 }
 
 /// The character for the low five bits of `five`.
-fn character(five: u8) -> char {
-    char::from(ALPHABET.get(usize::from(five & 31)).copied().unwrap_or(b'0'))
+fn character(five: u8) -> u8 {
+    ALPHABET.get(usize::from(five & 31)).copied().unwrap_or(b'0')
 }
 
 /// Folds one base-32 digit into the check value. Doubling in GF(32) (polynomial x^5 + x^2 + 1) before adding makes
@@ -31,27 +31,36 @@ fn fold(check: u8, digit: u8) -> u8 {
     reduced ^ digit
 }
 
-/// Writes `bytes` as base32 (big end first, zero bits behind) followed by one check character.
+/// Most characters of an id or receipt.
+const TEXT_MAX: usize = 128;
+
+/// Writes `bytes` (at most 79) as base32 (big end first, zero bits behind) followed by one check character. Gathered
+/// first and written in one go: every answer holds an id, and a call a character is what costs.
 pub(super) fn write_checked(out: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
+    let mut text = [0; TEXT_MAX];
+    let mut free = text.iter_mut();
     let mut check = 0;
     let mut held: u32 = 0;
     let mut held_bits = 0u32;
-    let mut emit = |five: u8, out: &mut dyn fmt::Write| {
+    let mut emit = |five: u8| {
         check = fold(check, five);
-        out.write_char(character(five))
+        free.next().map(|place| *place = character(five)).ok_or(fmt::Error)
     };
     for byte in bytes {
         held = (held << 8) | u32::from(*byte);
         held_bits += 8;
         while held_bits >= 5 {
             held_bits -= 5;
-            emit(((held >> held_bits) & 31) as u8, out)?;
+            emit(((held >> held_bits) & 31) as u8)?;
         }
     }
     if held_bits > 0 {
-        emit(((held << (5 - held_bits)) & 31) as u8, out)?;
+        emit(((held << (5 - held_bits)) & 31) as u8)?;
     }
-    out.write_char(character(check))
+    *free.next().ok_or(fmt::Error)? = character(check);
+    let unused = free.len();
+    let written = text.get(..TEXT_MAX - unused).unwrap_or_default();
+    out.write_str(std::str::from_utf8(written).map_err(|_| fmt::Error)?)
 }
 
 /// Reads what [`write_checked`] wrote for exactly `expected_bytes` bytes.

@@ -31,7 +31,8 @@ pub(in crate::api) struct SettledEntry {
 fn begin(kind: &str, re: Option<&str>, bytes: usize) -> Json {
     let mut json = Json::with_capacity(bytes);
     json.open();
-    json.text_field("type", kind);
+    json.key("type");
+    json.name(kind);
     if let Some(re) = re {
         json.key("re");
         json.raw(re.as_bytes());
@@ -73,7 +74,8 @@ pub(in crate::api) fn published(re: Option<&str>, produced: &ProducedMessage) ->
         json.key("deliver_at");
         json.plain(due);
     } else {
-        json.text_field("state", "ready");
+        json.key("state");
+        json.name("ready");
     }
     finish(json)
 }

@@ -38,6 +38,7 @@ fn bodies_are_read_by_their_encoding() {
         r#"{"body":1,"encoding":"utf8"}"#,
         r#"{"body":"?","encoding":"base64"}"#,
         r#"{"body":"\ud800"}"#,
+        "{\"body\":\"a\tb\"}",
         r#"{"body":"x","encoding":"rot13"}"#,
         r#"{}"#,
     ] {
