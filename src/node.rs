@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
@@ -44,6 +45,9 @@ pub enum NodeError {
     /// The broker cannot start.
     #[error(transparent)]
     Broker(#[from] broker::StartError),
+    /// No thread for the agreement.
+    #[error("cannot start the agreement thread: {0}")]
+    Thread(std::io::Error),
     /// A fault while running: nothing is acknowledged any more.
     #[error("stopping after a fault: {0}")]
     Fault(String),
@@ -70,6 +74,7 @@ pub struct Node {
     replication: Replication,
     stop: CancellationToken,
     server: JoinHandle<()>,
+    _agreement: AgreementThread,
 }
 
 impl Node {
@@ -85,14 +90,17 @@ impl Node {
         let listener = TcpListener::bind(args.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
 
-        let (replication, applying, identity) = open(&args).await?;
+        let agreement = AgreementThread::start()?;
+        let opened = agreement.handle.spawn(open(args.clone())).await;
+        let (replication, applying, identity) =
+            opened.map_err(|error| NodeError::Fault(error.to_string()))??;
         let options = broker::Options {
             auto_create_topics: args.auto_create_topics,
             request_timeout: args.request_timeout,
             node_id: identity.node_id,
             cluster_id: identity.cluster_id,
         };
-        let running = match Running::start(options, replication.clone(), &applying) {
+        let running = match Running::start(options, replication.clone(), &applying, &agreement.handle) {
             Ok(running) => running,
             Err(error) => {
                 let _ = replication.shutdown().await;
@@ -113,7 +121,7 @@ impl Node {
                 tracing::warn!(connections = drained.cut, "cut connections that were not done in time");
             }
         });
-        let node = Node { address, running, replication, stop, server };
+        let node = Node { address, running, replication, stop, server, _agreement: agreement };
         // A disk that fails now would otherwise be waited for for ever.
         let fault = tokio::select! {
             () = broker.wait_until_serving() => return Ok(node),
@@ -156,6 +164,31 @@ impl Node {
     }
 }
 
+/// The thread on which a batch travels: proposer, openraft, state machine. A batch changes tasks five times on its way;
+/// among hundreds of request handlers each change would wait for its turn (docs/adr/0012).
+struct AgreementThread {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl AgreementThread {
+    fn start() -> Result<AgreementThread, NodeError> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).thread_name("agreement").enable_all().build();
+        let runtime = runtime.map_err(NodeError::Thread)?;
+        Ok(AgreementThread { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for AgreementThread {
+    fn drop(&mut self) {
+        // What stops in order has been waited for before; after a fault nobody waits for a disk that hangs.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 fn api_options(args: &ServeArgs) -> api::Options {
     api::Options {
         auto_create_topics: args.auto_create_topics,
@@ -181,17 +214,17 @@ struct Disk {
 }
 
 /// Opens the disk and agreement. Recovery reads a lot, so it runs off the async threads.
-async fn open(args: &ServeArgs) -> Result<(Replication, broker::Applying, NodeIdentity), NodeError> {
-    let disk_args = args.clone();
-    let opened = tokio::task::spawn_blocking(move || open_disk(&disk_args)).await;
+async fn open(args: ServeArgs) -> Result<(Replication, broker::Applying, NodeIdentity), NodeError> {
+    let (image_bytes, image_facts) = (args.image_bytes, args.image_facts);
+    let opened = tokio::task::spawn_blocking(move || open_disk(&args)).await;
     let disk = opened.map_err(|error| NodeError::Fault(error.to_string()))??;
     let identity = disk.data.identity().clone();
     let applying = broker::Applying::new(disk.index, &disk.opened, disk.log.clone());
     let options = replication::Options {
         node_id: identity.node_id,
         cluster: identity.cluster_id.clone(),
-        image_bytes: args.image_bytes,
-        image_facts: args.image_facts,
+        image_bytes,
+        image_facts,
     };
     let stores =
         replication::Stores { log: disk.log, committed: disk.recovered.committed, images: disk.images };

@@ -144,7 +144,8 @@ impl Rig {
         let replication = opened.unwrap().replication;
         let options =
             Options { auto_create_topics: true, request_timeout, node_id: 1, cluster_id: "test".to_owned() };
-        let running = Running::start(options, replication.clone(), &applying).unwrap();
+        let here = tokio::runtime::Handle::current();
+        let running = Running::start(options, replication.clone(), &applying, &here).unwrap();
         running.broker().wait_until_serving().await;
         Rig { disk, log, running, replication, _directory: directory }
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -120,6 +122,14 @@ impl Accept {
     }
 }
 
+/// What may happen to a connection besides its requests.
+enum Aside {
+    /// It outlived a deadline.
+    Overdue,
+    /// The node stops.
+    Draining,
+}
+
 /// One connection, from its first byte to its last.
 async fn connection(
     edge: Arc<Edge>,
@@ -147,13 +157,21 @@ async fn connection(
         .serve_connection(io, service)
         .with_upgrades();
     let mut http = std::pin::pin!(http);
-    tokio::select! {
+    // Asked only when it is woken itself: every request wakes the connection several times, and asking the timer and
+    // the token, which all connections share, costs a lock each.
+    let mut aside: FuturesUnordered<_> = std::iter::once(async {
+        tokio::select! {
+            () = meter.watch(&options) => Aside::Overdue,
+            () = options.draining.cancelled() => Aside::Draining,
+        }
+    })
+    .collect();
+    let happened = tokio::select! {
         biased;
         ended = http.as_mut() => return note(ended),
-        () = meter.watch(&options) => return,
-        () = options.draining.cancelled() => {}
-    }
-    if meter.is_idle() {
+        happened = aside.next() => happened,
+    };
+    if matches!(happened, Some(Aside::Overdue)) || meter.is_idle() {
         return;
     }
     http.as_mut().graceful_shutdown();

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::machine::{Draft, ReceiveRequest, Received, Refusal, SettleOp};
 use crate::model::{GroupName, Millis, Receipt, TopicName};
 
 use super::error::BrokerError;
+use super::room::Share;
 use super::subscription::{CloseHow, CreditMode, Pushed};
 
 /// One message to the proposer.
@@ -43,7 +44,7 @@ pub(super) struct Request<T, F> {
     pub(super) reply: oneshot::Sender<Result<(T, u64), BrokerError>>,
     pub(super) deadline: Instant,
     /// Its share of the room for waiting requests; given back when it is answered.
-    pub(super) _room: Room,
+    pub(super) _share: Share,
 }
 
 /// Leases that end although nobody asked: given back, or broken. Nobody waits for an answer either.
@@ -65,9 +66,6 @@ impl Decision for Unasked {
         false
     }
 }
-
-/// A share of the room for waiting requests: one place, and its bytes.
-pub(super) type Room = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 impl<T, F> Decision for Request<T, F>
 where

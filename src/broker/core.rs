@@ -13,6 +13,7 @@ use crate::storage::Space;
 
 use super::ask::Waiting;
 use super::indexer::Indexer;
+use super::room::Room;
 use super::{Options, read};
 
 /// Most entries read as candidates for all that wait for one group, in one batch.
@@ -43,10 +44,8 @@ pub(super) struct Core {
     pub(super) clock_jumped: AtomicBool,
     /// Damage that the scrub found, named.
     pub(super) damage: Mutex<Option<String>>,
-    /// Places for requests that wait to be decided.
-    pub(super) request_room: Arc<Semaphore>,
-    /// Bytes (in KiB) of bodies that wait to be decided.
-    pub(super) byte_room: Arc<Semaphore>,
+    /// Room for requests that wait to be decided.
+    pub(super) room: Arc<Room>,
     /// Places for receives and subscriptions that wait.
     pub(super) waiter_room: Arc<Semaphore>,
     /// The number the next subscription gets. Begins at random, so that leases of an earlier process are nobody's.

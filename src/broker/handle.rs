@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use crate::machine::{
@@ -16,7 +16,7 @@ use crate::model::{
     TopicSettings,
 };
 
-use super::ask::{Adjustment, Ask, Request, Room, Subscriber, Waiting};
+use super::ask::{Adjustment, Ask, Request, Subscriber, Waiting};
 use super::core::Core;
 use super::error::BrokerError;
 use super::read::{self, DeliveredMessage};
@@ -401,10 +401,12 @@ impl Broker {
         F: FnMut(&mut Draft) -> Result<T, Refusal> + Send + 'static,
     {
         self.check_serving()?;
-        let room = self.room(bytes)?;
+        let share = self.core.room.take(bytes).map_err(|what| {
+            BrokerError::Overloaded(format!("too many {what} wait to be written; try again shortly"))
+        })?;
         let deadline = Instant::now() + self.core.options.request_timeout;
         let (reply, answer) = oneshot::channel();
-        self.ask(Ask::Decide(Box::new(Request { decide, answer: None, reply, deadline, _room: room })))?;
+        self.ask(Ask::Decide(Box::new(Request { decide, answer: None, reply, deadline, _share: share })))?;
         answer.await.unwrap_or(Err(BrokerError::OutcomeUnknown))
     }
 
@@ -422,21 +424,10 @@ impl Broker {
         Ok(())
     }
 
-    fn room(&self, bytes: usize) -> Result<Room, BrokerError> {
-        let full = |what: &str| {
-            BrokerError::Overloaded(format!("too many {what} wait to be written; try again shortly"))
-        };
-        let place = take(&self.core.request_room, 1).ok_or_else(|| full("requests"))?;
-        if bytes == 0 {
-            return Ok((place, None));
-        }
-        let kibibytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        Ok((place, Some(take(&self.core.byte_room, kibibytes).ok_or_else(|| full("bytes"))?)))
-    }
-
     fn waiter_place(&self) -> Result<OwnedSemaphorePermit, BrokerError> {
-        take(&self.core.waiter_room, 1)
-            .ok_or_else(|| BrokerError::Overloaded("too many receives and subscriptions wait".to_owned()))
+        Arc::clone(&self.core.waiter_room)
+            .try_acquire_owned()
+            .map_err(|_| BrokerError::Overloaded("too many receives and subscriptions wait".to_owned()))
     }
 }
 
@@ -454,8 +445,4 @@ impl Drop for Lent {
             self.broker.give_back(received.messages.iter().map(receipt).collect());
         }
     }
-}
-
-fn take(room: &Arc<Semaphore>, permits: u32) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(room).try_acquire_many_owned(permits).ok()
 }

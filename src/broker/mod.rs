@@ -15,6 +15,7 @@ mod indexer;
 mod look;
 mod proposer;
 mod read;
+mod room;
 mod scrub;
 mod start;
 mod subscription;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle as Task;
 
@@ -18,13 +19,14 @@ use super::core::Core;
 use super::handle::Broker;
 use super::indexer::Indexer;
 use super::proposer::Proposer;
+use super::room::Room;
 use super::{clock, duties, scrub};
 
 /// Most requests that may wait to be decided.
 const REQUESTS_MAX: usize = 65_536;
 
-/// Most bytes of bodies that may wait to be decided, in KiB: 32 MiB.
-const WAITING_KIB_MAX: usize = 32 << 10;
+/// Most bytes of bodies that may wait to be decided.
+const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// What the broker is set to.
 #[derive(Clone, Debug)]
@@ -81,7 +83,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the proposer, the duties and the indexer.
+    /// Starts the proposer, the duties and the indexer. The proposer runs on `agreement`, beside what it proposes to.
     ///
     /// # Errors
     /// When the indexer's thread cannot be made.
@@ -89,6 +91,7 @@ impl Running {
         options: Options,
         replication: Replication,
         applying: &Applying,
+        agreement: &Handle,
     ) -> Result<Running, StartError> {
         let indexer = applying.indexer.clone();
         let machine = replication.machine();
@@ -108,8 +111,7 @@ impl Running {
             stopped: Notify::new(),
             clock_jumped: AtomicBool::new(false),
             damage: Mutex::new(None),
-            request_room: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            byte_room: Arc::new(Semaphore::new(WAITING_KIB_MAX)),
+            room: Room::new(REQUESTS_MAX, WAITING_BYTES_MAX),
             waiter_room: Arc::new(Semaphore::new(WAITERS_MAX)),
             next_session: AtomicU64::new(rand::random::<u64>() | 1),
             started_at: clock::wall_time(),
@@ -121,7 +123,7 @@ impl Running {
             let (indexer, core) = (indexer.clone(), core.clone());
             move || indexer.run(|| core.nudge.notify_one())
         })?;
-        let proposer = tokio::spawn(Proposer::new(core, asked).run());
+        let proposer = agreement.spawn(Proposer::new(core, asked).run());
         let duties =
             vec![tokio::spawn(duties::run(broker.clone())), tokio::spawn(scrub::run(broker.clone()))];
         Ok(Running { broker, proposer, duties, indexer, index_thread })
