@@ -170,6 +170,11 @@ impl SimFs {
         lock(&self.disk).capacity = bytes;
     }
 
+    /// Bytes all files together have.
+    pub fn used(&self) -> u64 {
+        lock(&self.disk).used()
+    }
+
     /// Calls `hook` before every changing operation.
     pub fn set_hook(&self, hook: Option<Hook>) {
         lock(&self.disk).hook = hook;
@@ -237,9 +242,19 @@ fn gone() -> io::Error {
     io::Error::other("the power is off")
 }
 
+/// How an operation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Went {
+    Well,
+    /// It fails with an I/O error; of a write, a part may be done.
+    Wrong,
+    /// The power goes off under it: it may be done in part, and what was not synced stays unsynced.
+    Dark,
+}
+
 impl Disk {
-    /// Counts an operation. `Ok(true)`: go on. `Ok(false)`: fail with an I/O error, perhaps after a part was done.
-    fn count(&mut self, boot: u64) -> io::Result<bool> {
+    /// Counts an operation and says how it goes.
+    fn count(&mut self, boot: u64) -> io::Result<Went> {
         if self.off || boot != self.boot {
             return Err(gone());
         }
@@ -249,16 +264,15 @@ impl Disk {
             Some((at, fault)) if at == number => {
                 self.fired += 1;
                 match fault {
-                    Fault::Io => Ok(false),
+                    Fault::Io => Ok(Went::Wrong),
                     Fault::NoSpace => Err(io::ErrorKind::StorageFull.into()),
                     Fault::PowerOff => {
                         self.off = true;
-                        // The write that was under way may have arrived in part.
-                        Ok(false)
+                        Ok(Went::Dark)
                     }
                 }
             }
-            _ => Ok(true),
+            _ => Ok(Went::Well),
         }
     }
 
@@ -291,7 +305,7 @@ impl SimFs {
     fn rename_or<T>(&self, name: &str, change: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
         let boot = self.hooked(name);
         let mut disk = lock(&self.disk);
-        if disk.count(boot)? { change(&mut disk) } else { Err(failed()) }
+        if disk.count(boot)? == Went::Well { change(&mut disk) } else { Err(failed()) }
     }
 }
 

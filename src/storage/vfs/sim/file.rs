@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io};
 
 use rand::{Rng, RngExt, rngs::SmallRng};
 
-use super::{SECTOR, SimFs, failed, gone};
+use super::{SECTOR, SimFs, Went, failed, gone};
 use crate::storage::{
     vfs::VfsFile,
     wire::{lock, narrow, wide},
@@ -87,17 +87,17 @@ pub(super) struct SimFile {
 }
 
 impl SimFile {
-    /// Counts the operation, then lets `work` do it; the flag says whether it should succeed.
+    /// Counts the operation, then lets `work` do it, as well as it goes.
     fn work<T>(
         &self,
         name: &str,
-        work: impl FnOnce(&mut Contents, &mut SmallRng, bool) -> io::Result<T>,
+        work: impl FnOnce(&mut Contents, &mut SmallRng, Went) -> io::Result<T>,
     ) -> io::Result<T> {
         self.fs.hooked(name);
         let disk = &mut *lock(&self.fs.disk);
-        let good = disk.count(self.boot)?;
+        let went = disk.count(self.boot)?;
         let contents = disk.files.get_mut(&self.file).ok_or_else(gone)?;
-        work(contents, &mut disk.random, good)
+        work(contents, &mut disk.random, went)
     }
 }
 
@@ -115,7 +115,8 @@ impl VfsFile for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.work("write", |contents, random, good| {
+        self.work("write", |contents, random, went| {
+            let good = went == Went::Well;
             let length = if good { bytes.len() } else { narrow(random.next_u64()) % (bytes.len() + 1) };
             let (from, to) = (narrow(offset), narrow(offset) + length);
             if contents.live.len() < to {
@@ -138,8 +139,8 @@ impl VfsFile for SimFile {
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }
-        self.work("allocate", |contents, _, good| {
-            if !good {
+        self.work("allocate", |contents, _, went| {
+            if went != Went::Well {
                 return Err(failed());
             }
             let end = narrow(offset + length);
@@ -151,8 +152,8 @@ impl VfsFile for SimFile {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.work("set_len", |contents, _, good| {
-            if !good {
+        self.work("set_len", |contents, _, went| {
+            if went != Went::Well {
                 return Err(failed());
             }
             contents.resize(narrow(length));
@@ -167,14 +168,17 @@ impl VfsFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.work("sync", |contents, random, good| {
-            if good {
-                contents.sync();
-                Ok(())
-            } else {
-                contents.fail_sync(random);
-                Err(failed())
+        self.work("sync", |contents, random, went| {
+            match went {
+                Went::Well => {
+                    contents.sync();
+                    return Ok(());
+                }
+                Went::Wrong => contents.fail_sync(random),
+                // What of it was under way is for the power cut to say: sectors and length, each kept or lost.
+                Went::Dark => {}
             }
+            Err(failed())
         })
     }
 }
