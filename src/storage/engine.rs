@@ -9,9 +9,10 @@ use super::{
     seeded,
     segment::{Footer, HEADER_BYTES, Header, MARK_BYTES, Mark, Segment, Tip, file_name},
     shared::{Done, Shared},
-    vfs::{OpenMode, Vfs, VfsFile, write_all},
+    span::Span,
+    vfs::{OpenMode, Vfs, VfsFile, read_up_to, write_all},
     vote::MarksFile,
-    wire::wide,
+    wire::{narrow, wide},
 };
 
 /// Kept capacity of the flush buffer; a larger one is given back after use.
@@ -26,6 +27,10 @@ pub(super) struct Active {
     pub(super) end: u64,
     /// Up to where space is reserved.
     pub(super) allocated: u64,
+    /// Up to where the reserved space is durable; never less than `end`.
+    pub(super) secured: u64,
+    /// What the file says of its own length.
+    pub(super) span: Span,
     pub(super) count: u64,
     /// Offset of the newest mark.
     pub(super) marked: Option<u64>,
@@ -215,12 +220,14 @@ impl Engine {
         let end = reach(active.end, self.pending.buffer.len());
         let footer = Footer::encoded_len(active.marks + self.pending.marks.len());
         reserve(active, end + footer, shared)?;
+        secure(active, end + footer)?;
         let salt = segment.header.salt;
         let crc = record::close_flush(&mut self.pending.buffer, self.pending.last_at, salt);
         write_all(active.file.as_ref(), &self.pending.buffer, active.end)
             .map_err(|error| fault("write", &segment.path, error))?;
         sync(active.file.as_ref(), &segment.path)?;
         segment.grow(&self.pending.marks, self.pending.count, last.index, end);
+        active.secured = active.allocated;
         active.end = end;
         active.count += self.pending.count;
         active.marks += self.pending.marks.len();
@@ -263,6 +270,8 @@ impl Engine {
         let length = reach(active.end, bytes.len());
         write_all(active.file.as_ref(), &bytes, active.end)
             .map_err(|error| fault("write", &segment.path, error))?;
+        // Only a durable footer explains why the file is shorter than it was.
+        sync(active.file.as_ref(), &segment.path)?;
         active.file.set_len(length).map_err(|error| fault("trim", &segment.path, error))?;
         sync(active.file.as_ref(), &segment.path)?;
         segment.seal(length);
@@ -302,8 +311,7 @@ impl Engine {
             vfs.remove(&segment.path).map_err(|error| fault("remove", &segment.path, error))?;
             sync_folder(vfs, &shared.dir.log_path())?;
         }
-        file.set_len(cut.end).map_err(|error| fault("cut", &keep.path, error))?;
-        sync(file.as_ref(), &keep.path)?;
+        let span = shorten(file.as_ref(), &keep.path, &keep.header, cut.end)?;
         sync_folder(vfs, &shared.dir.log_path())?;
         keep.cut(index, cut.end, cut.marks.clone());
         shared.places.clear();
@@ -316,6 +324,8 @@ impl Engine {
             file,
             end: cut.end,
             allocated: cut.end,
+            secured: cut.end,
+            span,
             count: cut.count,
             marked: cut.marks.last().map(|mark| mark.offset),
             marks: cut.marks.len(),
@@ -358,7 +368,8 @@ pub(super) fn create(
         vfs.remove(&path).map_err(|error| fault("remove", &path, error))?;
         return Err(refuse("reserve space for", error));
     }
-    write_all(file.as_ref(), &header.encode(), 0).map_err(|error| fault("write", &path, error))?;
+    let span = Span::default().next(step);
+    write_all(file.as_ref(), &header.start(span), 0).map_err(|error| fault("write", &path, error))?;
     sync(file.as_ref(), &path)?;
     if !seeded::active("directory-fsync-skipped") {
         sync_folder(vfs, folder)?;
@@ -368,7 +379,17 @@ pub(super) fn create(
         marks.next = id + 1;
     })?;
     let segment = Arc::new(Segment::open(header, path, Arc::clone(&file)));
-    Ok(Active { segment, file, end: HEADER_BYTES, allocated: step, count: 0, marked: None, marks: 0 })
+    Ok(Active {
+        segment,
+        file,
+        end: HEADER_BYTES,
+        allocated: step,
+        secured: step,
+        span,
+        count: 0,
+        marked: None,
+        marks: 0,
+    })
 }
 
 /// Reserves space up to `end` and half a step more, in steps. Only what is needed now can fail.
@@ -393,6 +414,39 @@ fn reserve(active: &mut Active, end: u64, shared: &Shared) -> Result<(), Storage
         }
     }
     measure(shared)
+}
+
+/// Makes the space up to `end` durable before anything is written there. Space reserved ahead is durable since the
+/// flush before; only one that is larger than that waits here. The first flush in new space says in the file how long
+/// it is.
+fn secure(active: &mut Active, end: u64) -> Result<(), StorageError> {
+    let (file, path) = (active.file.as_ref(), &active.segment.path);
+    if active.secured < end {
+        sync(file, path)?;
+        active.secured = active.allocated;
+    }
+    if active.span.length < active.secured {
+        let span = active.span.next(active.secured);
+        span.write(file, path, &active.segment.header)?;
+        active.span = span;
+    }
+    Ok(())
+}
+
+/// Cuts a file to `end`, durably, after it says itself that it is no longer than that.
+pub(super) fn shorten(
+    file: &dyn VfsFile,
+    path: &Path,
+    header: &Header,
+    end: u64,
+) -> Result<Span, StorageError> {
+    let start = read_up_to(file, 0, narrow(HEADER_BYTES)).map_err(|error| fault("read", path, error))?;
+    let span = Span::read(&start, header).unwrap_or_default().next(end);
+    span.write(file, path, header)?;
+    sync(file, path)?;
+    file.set_len(end).map_err(|error| fault("cut", path, error))?;
+    sync(file, path)?;
+    Ok(span)
 }
 
 /// Tells everybody how much room is left, after some was taken.

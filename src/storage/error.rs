@@ -37,14 +37,14 @@ pub enum StorageError {
         /// The lock file.
         path: PathBuf,
     },
-    /// Written by a newer version of Whimbrel.
-    #[error("{} has format version {found}; this program reads up to {known}, use a newer one", path.display())]
+    /// Written by another version of Whimbrel.
+    #[error("{} has format version {found}, this program reads {known} only; use the one that wrote it", path.display())]
     Format {
         /// The file that names the version.
         path: PathBuf,
         /// The version it names.
         found: u32,
-        /// The newest version this program reads.
+        /// The version this program reads.
         known: u32,
     },
     /// No space for this append. Nothing of it was written and the log stays usable.

@@ -14,6 +14,7 @@ use super::{
     record::{Flaw, HEAD_BYTES, Head},
     seeded,
     segment::{Footer, HEADER_BYTES, Header, MARK_BYTES, Mark, Tip},
+    span::{SLOTS, Span},
     vfs::VfsFile,
     walk::{self, Window, after},
     wire::{narrow, u64_at, wide},
@@ -101,6 +102,10 @@ pub(super) struct Case<'a> {
     pub(super) path: &'a Path,
     pub(super) header: &'a Header,
     pub(super) length: u64,
+    /// What the file says of its own length; none when neither slot is whole.
+    pub(super) span: Option<Span>,
+    /// Whether the vote file knows this segment: then its creation was finished.
+    pub(super) named: bool,
     /// Everything of this segment before this offset was durable once.
     pub(super) floor: u64,
 }
@@ -132,8 +137,26 @@ impl Case<'_> {
             // A footer is written after everything before it is durable, so it ends a flush that was cut inside, too.
             return Ok((extent, None));
         }
+        self.check_length(&extent)?;
         let torn = self.sentence(&extent, &kept, open, &flaw)?;
         Ok((kept, torn))
+    }
+
+    /// Refuses a file that is shorter than it durably was: no crash explains that, wherever the cut was made.
+    fn check_length(&self, extent: &Extent) -> Result<(), StorageError> {
+        if !self.named && extent.count == 0 {
+            // Its creation was cut short, so nothing of it was durable yet.
+            return Ok(());
+        }
+        let Some(span) = self.span else {
+            let what = "neither note of the file's length matches its checksum";
+            return Err(StorageError::damaged(self.path, SLOTS.0, what));
+        };
+        if self.length < span.length {
+            let what = format!("the file ends here, but {} bytes of it were durable", span.length);
+            return Err(StorageError::damaged(self.path, self.length, what));
+        }
+        Ok(())
     }
 
     fn next(

@@ -19,6 +19,7 @@ pub mod seeded;
 mod segment;
 mod shared;
 mod space;
+mod span;
 mod tail;
 pub mod vfs;
 mod vote;

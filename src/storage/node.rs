@@ -14,8 +14,8 @@ use super::{
     vfs::{OpenMode, Vfs, read_up_to, write_all},
 };
 
-/// The newest format version this program reads, and the one it writes.
-pub const FORMAT_VERSION: u32 = 1;
+/// The format version this program reads and writes. Version 1 did not say in a segment how long its file is.
+pub const FORMAT_VERSION: u32 = 2;
 const NODE_FILE_BYTES_MAX: usize = 64 << 10;
 
 /// What `node.json` says.
@@ -59,8 +59,8 @@ impl fmt::Debug for DataDir {
 impl DataDir {
     /// Opens the directory, makes it when missing, and takes its lock.
     ///
-    /// Errors: `Locked` when another process has it, `Format` when a newer program wrote it, `Damaged` or `LostLog`
-    /// when `node.json` is harmed or missing beside a log.
+    /// Errors: `Locked` when another process has it, `Format` when another version of the program wrote it, `Damaged`
+    /// or `LostLog` when `node.json` is harmed or missing beside a log.
     pub fn open(vfs: Arc<dyn Vfs>, path: impl Into<PathBuf>) -> Result<DataDir, StorageError> {
         let path = path.into();
         for folder in [path.clone(), path.join("log"), path.join("images")] {
@@ -127,7 +127,7 @@ fn read_identity(vfs: &dyn Vfs, root: &Path) -> Result<Option<NodeIdentity>, Sto
     if found.checksum != checksum(&identity) {
         return Err(StorageError::damaged(path, 0, "the checksum does not match"));
     }
-    if identity.format_version > FORMAT_VERSION {
+    if identity.format_version != FORMAT_VERSION {
         return Err(StorageError::Format { path, found: identity.format_version, known: FORMAT_VERSION });
     }
     Ok(Some(identity))

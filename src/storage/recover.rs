@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    engine::{Active, Engine, NewSegment, create, fault, sync, sync_folder},
+    engine::{Active, Engine, NewSegment, create, fault, shorten, sync, sync_folder},
     error::StorageError,
     judge::{Case, Extent, TornTail},
     log::{LaterId, LogOptions},
@@ -18,6 +18,7 @@ use super::{
     record::RecordId,
     segment::{Footer, HEADER_BYTES, Header, Segment, Tip, id_of},
     shared::Start,
+    span::Span,
     vfs::{OpenMode, Vfs, VfsFile, read_up_to, write_all},
     vote::{Marks, MarksFile, Vote},
     walk::{self, Window, damaged},
@@ -60,6 +61,8 @@ struct Found {
     path: PathBuf,
     length: u64,
     header: Header,
+    /// What the file says of its own length.
+    span: Option<Span>,
 }
 
 impl Found {
@@ -170,7 +173,10 @@ fn find(
         let bytes = read_up_to(file.as_ref(), 0, narrow(HEADER_BYTES))
             .map_err(|error| fault("read", &path, error))?;
         match Header::decode(&bytes) {
-            Some(header) if header.id == *id => found.push(Found { id: *id, path, length, header }),
+            Some(header) if header.id == *id => {
+                let span = Span::read(&bytes, &header);
+                found.push(Found { id: *id, path, length, header, span });
+            }
             Some(header) => {
                 let what = format!("the header belongs to segment {}", header.id);
                 return Err(StorageError::damaged(path, 0, what));
@@ -246,6 +252,8 @@ fn judge_newest(vfs: &dyn Vfs, newest: &Found, marks: &Marks) -> Result<Newest, 
         path: &newest.path,
         header: &newest.header,
         length: newest.length,
+        span: newest.span,
+        named: newest.id <= marks.newest,
         floor,
     };
     let (extent, torn) = case.judge()?;
@@ -265,9 +273,7 @@ fn check_vote(marks: &Marks, last: Option<RecordId>) -> Result<(), StorageError>
 /// Cuts what is not kept and writes header and newest flush over themselves.
 fn repair(newest: &Found, opened: &Arc<dyn VfsFile>, extent: &Extent) -> Result<Active, StorageError> {
     let (file, path) = (opened.as_ref(), &newest.path);
-    if newest.length != extent.end {
-        file.set_len(extent.end).map_err(|error| fault("cut", path, error))?;
-    }
+    let span = shorten(file, path, &newest.header, extent.end)?;
     for (from, to) in [(0, HEADER_BYTES), (extent.flush_start, extent.end)] {
         let bytes = read_up_to(file, from, narrow(to - from)).map_err(|error| fault("read", path, error))?;
         write_all(file, &bytes, from).map_err(|error| fault("write", path, error))?;
@@ -281,6 +287,8 @@ fn repair(newest: &Found, opened: &Arc<dyn VfsFile>, extent: &Extent) -> Result<
         file: Arc::clone(opened),
         end: extent.end,
         allocated: extent.end,
+        secured: extent.end,
+        span,
         count: extent.count,
         marked: extent.marks.last().map(|mark| mark.offset),
         marks: extent.marks.len(),

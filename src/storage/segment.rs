@@ -10,18 +10,20 @@ use crc32c::{crc32c, crc32c_append};
 use super::{
     error::StorageError,
     record::RecordId,
+    span::{SLOTS, Span},
     vfs::{OpenMode, Vfs, VfsFile, read_up_to},
     walk::Ground,
     wire::{lock, narrow, put_at, u32_at, u64_at, wide},
 };
 
-/// Bytes before the first record.
-pub(super) const HEADER_BYTES: u64 = 128;
+/// Bytes before the first record: the header and the slots behind it.
+pub(super) const HEADER_BYTES: u64 = SLOTS.1;
 /// Distance between two marks, in bytes of the file.
 pub(super) const MARK_BYTES: u64 = 64 << 10;
 const HEADER_MAGIC: u64 = u64::from_le_bytes(*b"WHIMBLOG");
 const FOOTER_MAGIC: u32 = u32::from_le_bytes(*b"WEND");
-const VERSION: u32 = 1;
+const HEADER_VERSION: u32 = 2;
+const FOOTER_VERSION: u32 = 1;
 const FOOTER_FIXED: usize = 80;
 const FOOTER_TAIL: usize = 8;
 
@@ -57,11 +59,19 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0u8; narrow(HEADER_BYTES)];
+    /// Everything before the first record of a new segment, whose file is as long as `span` says.
+    pub(super) fn start(&self, span: Span) -> Vec<u8> {
+        let mut bytes = self.encode();
+        bytes.resize(narrow(HEADER_BYTES), 0);
+        put_at(&mut bytes, narrow(span.at()), &span.encode(self));
+        bytes
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0u8; narrow(SLOTS.0)];
         let last = self.before.id.unwrap_or(RecordId { index: 0, term: 0, leader: 0 });
         put_at(&mut bytes, 0, &HEADER_MAGIC.to_le_bytes());
-        put_at(&mut bytes, 8, &VERSION.to_le_bytes());
+        put_at(&mut bytes, 8, &HEADER_VERSION.to_le_bytes());
         put_at(&mut bytes, 12, &self.salt.to_le_bytes());
         put_at(&mut bytes, 16, &self.id.to_le_bytes());
         put_at(&mut bytes, 24, &self.previous.to_le_bytes());
@@ -80,7 +90,7 @@ impl Header {
     /// `None` when the bytes are not a whole, unharmed header.
     pub(super) fn decode(bytes: &[u8]) -> Option<Header> {
         let intact = u32_at(bytes, 124)? == crc32c(bytes.get(..124)?);
-        if !intact || u64_at(bytes, 0)? != HEADER_MAGIC || u32_at(bytes, 8)? != VERSION {
+        if !intact || u64_at(bytes, 0)? != HEADER_MAGIC || u32_at(bytes, 8)? != HEADER_VERSION {
             return None;
         }
         let last =
@@ -125,7 +135,7 @@ impl Footer {
         let mut bytes = vec![0u8; narrow(length)];
         let last = self.tip.id.unwrap_or(RecordId { index: 0, term: 0, leader: 0 });
         put_at(&mut bytes, 0, &FOOTER_MAGIC.to_le_bytes());
-        put_at(&mut bytes, 4, &VERSION.to_le_bytes());
+        put_at(&mut bytes, 4, &FOOTER_VERSION.to_le_bytes());
         put_at(&mut bytes, 8, &self.id.to_le_bytes());
         put_at(&mut bytes, 16, &self.first.to_le_bytes());
         put_at(&mut bytes, 24, &self.count.to_le_bytes());
@@ -150,8 +160,9 @@ impl Footer {
 
     /// How long the footer at the start of `bytes` means to be, if this looks like one of segment `id`.
     pub(super) fn length_at(bytes: &[u8], id: u64) -> Option<u64> {
-        let looks =
-            u32_at(bytes, 0)? == FOOTER_MAGIC && u32_at(bytes, 4)? == VERSION && u64_at(bytes, 8)? == id;
+        let looks = u32_at(bytes, 0)? == FOOTER_MAGIC
+            && u32_at(bytes, 4)? == FOOTER_VERSION
+            && u64_at(bytes, 8)? == id;
         looks.then(|| u32_at(bytes, 76).map(|marks| Footer::encoded_len(narrow(u64::from(marks >> 1)))))?
     }
 
@@ -159,7 +170,7 @@ impl Footer {
     pub(super) fn decode(bytes: &[u8], salt: u32) -> Option<Footer> {
         let tail = bytes.len().checked_sub(FOOTER_TAIL)?;
         let intact = u32_at(bytes, tail + 4)? == crc32c_append(salt, bytes.get(..tail + 4)?);
-        if !intact || u32_at(bytes, 0)? != FOOTER_MAGIC || u32_at(bytes, 4)? != VERSION {
+        if !intact || u32_at(bytes, 0)? != FOOTER_MAGIC || u32_at(bytes, 4)? != FOOTER_VERSION {
             return None;
         }
         let last =

@@ -41,6 +41,21 @@ pub(crate) fn records_end(segment: &Path) -> u64 {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1)
 }
 
+/// Where each record of a segment begins (docs/STORAGE.md): the first is behind the header and its slots, and each says
+/// how long it is.
+pub(crate) fn record_starts(segment: &Path) -> Vec<u64> {
+    let bytes = fs::read(segment).unwrap();
+    let (mut starts, mut at) = (Vec::new(), 192usize);
+    while let Some(length) = bytes.get(at..at + 4).map(|four| u32::from_le_bytes(four.try_into().unwrap()))
+        && length > 0
+    {
+        starts.push(at as u64);
+        at += length as usize;
+    }
+    assert!(!starts.is_empty(), "{} holds no record", segment.display());
+    starts
+}
+
 /// What a power cut may leave behind the last record, of one that was never acknowledged: the sector with its head was
 /// lost, some later ones were written. (Rubbish directly behind the last record is no torn write but damage: it could be
 /// what is left of an acknowledged one.)

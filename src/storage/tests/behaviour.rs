@@ -1,6 +1,7 @@
 //! What callers rely on: one sync for everything that waits, order, full disks, poison, removal, restarts after a gap.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -34,7 +35,8 @@ fn id(index: u64) -> RecordId {
 #[test]
 fn what_waits_is_synced_together_and_answered_in_order() {
     let fs = SimFs::new(1);
-    let (log, _) = open(&fs).unwrap();
+    let dir = DataDir::open(Arc::new(fs.clone()), PathBuf::from("/data")).unwrap();
+    let (log, _) = Log::open(&dir, LogOptions { allocate_bytes: 8 << 10, ..options() }).unwrap();
     let (enter, entered) = mpsc::channel();
     let (release, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(Some(gate));
@@ -70,6 +72,31 @@ fn what_waits_is_synced_together_and_answered_in_order() {
     assert_eq!(order, (0..=10).map(|index| (index, true)).collect::<Vec<_>>());
     assert_eq!(syncs.load(Ordering::SeqCst), 2, "ten appends, one sync");
     fs.set_hook(None);
+}
+
+/// How many operations of each name `work` makes.
+fn counted(fs: &SimFs, work: impl FnOnce()) -> BTreeMap<String, u64> {
+    let counts = Arc::new(Mutex::new(BTreeMap::new()));
+    let counting = Arc::clone(&counts);
+    fs.set_hook(Some(Arc::new(move |_, name| {
+        *counting.lock().unwrap().entry(name.to_owned()).or_insert(0) += 1;
+    })));
+    work();
+    fs.set_hook(None);
+    std::mem::take(&mut *counts.lock().unwrap())
+}
+
+#[test]
+fn reserving_ahead_costs_no_sync_unless_one_flush_outruns_it() {
+    let fs = SimFs::new(1);
+    let dir = DataDir::open(Arc::new(fs.clone()), PathBuf::from("/data")).unwrap();
+    let sizes = LogOptions { segment_bytes: 1 << 20, allocate_bytes: 16 << 10, ..options() };
+    let (log, _) = Log::open(&dir, sizes).unwrap();
+    let counts = counted(&fs, || (0..200).for_each(|index| append(&log, index, 1_000).unwrap()));
+    assert_eq!(counts["sync"], 200, "{counts:?}");
+    assert!(counts["allocate"] > 10, "{counts:?}");
+    let counts = counted(&fs, || append(&log, 200, 100_000).unwrap());
+    assert_eq!(counts["sync"], 2, "its space is durable before it: {counts:?}");
 }
 
 #[test]

@@ -1,8 +1,12 @@
-//! The bytes of a record, frozen.
+//! The bytes of a record and of the start of a segment, frozen.
 
 use bytes::Bytes;
 
-use crate::storage::record::{CHAIN_START, Head, Place, Record, RecordKind, close_flush, encode};
+use crate::storage::{
+    record::{CHAIN_START, Head, Place, Record, RecordKind, close_flush, encode},
+    segment::{Header, Tip},
+    span::Span,
+};
 
 fn place() -> Place {
     Place { segment: 7, offset: 128, flush: 9, committed: 40, prev: CHAIN_START, salt: 0x0102_0304 }
@@ -25,6 +29,35 @@ fn golden_bytes() {
     assert_eq!(bytes.len(), sample().encoded_len());
     let lines: Vec<String> = bytes.chunks(16).map(hex).collect();
     assert_eq!(lines.join("\n"), include_str!("golden_record.txt").trim_end());
+}
+
+#[test]
+fn golden_start() {
+    let before = Tip { id: Some(sample().id()), crc: CHAIN_START, flush: 9 };
+    let header = Header { id: 7, salt: place().salt, previous: 6, base: 42, before };
+    let lines: Vec<String> = header.start(Span::default().next(8 << 20)).chunks(16).map(hex).collect();
+    assert_eq!(lines.join("\n"), include_str!("golden_start.txt").trim_end());
+}
+
+#[test]
+fn the_newer_whole_slot_counts() {
+    let before = Tip { id: None, crc: CHAIN_START, flush: 0 };
+    let header = Header { id: 7, salt: 5, previous: 0, base: 0, before };
+    let first = Span::default().next(1_000);
+    let second = first.next(2_000);
+    let mut start = header.start(first);
+    assert_eq!(Span::read(&start, &header), Some(first));
+    let at = usize::try_from(second.at()).unwrap();
+    start[at..at + 32].copy_from_slice(&second.encode(&header));
+    assert_eq!(Span::read(&start, &header), Some(second));
+    assert_ne!(first.at(), second.at());
+    for bit in 0..32 * 8 {
+        let mut harmed = start.clone();
+        harmed[at + bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(Span::read(&harmed, &header), Some(first), "bit {bit}");
+    }
+    assert_eq!(Span::read(&start, &Header { salt: 6, ..header }), None);
+    assert_eq!(Span::read(&start[..100], &header), None);
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn survive(rig: &mut Rig, crash: Crash, seed: u64) -> Result<bool, String> {
     Ok(true)
 }
 
-fn sequences(length: u32) -> impl Iterator<Item = Vec<Op>> {
+pub(super) fn sequences(length: u32) -> impl Iterator<Item = Vec<Op>> {
     let base = OPS.len();
     (0..base.pow(length)).map(move |mut number| {
         (0..length)

@@ -5,6 +5,7 @@ mod basics;
 mod behaviour;
 mod codec;
 mod crash;
+mod cut;
 mod damage;
 mod images;
 mod random;
