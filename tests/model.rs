@@ -438,12 +438,11 @@ fn the_machine_keeps_its_promises() {
 
 #[cfg(feature = "seeded-bugs")]
 mod seeded {
-    use whimbrel::machine::{SeededBug, seed_bug};
+    use whimbrel::model::seeded::{SeededBug, switch_on};
 
     fn is_caught(bug: SeededBug, report: &str) {
-        seed_bug(Some(bug));
+        let _bug = switch_on(bug);
         let caught = (1..=30).find_map(|seed| super::run(seed, 200).err());
-        seed_bug(None);
         let caught = caught.expect("the bug went unnoticed");
         assert!(caught.contains(report), "noticed as something else: {caught}");
     }

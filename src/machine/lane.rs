@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::Place;
+use crate::model::seeded::{self, SeededBug};
 
 use super::state::Progress;
 
@@ -38,7 +39,7 @@ impl LaneDoor {
         (lane, place): (u64, Place),
         lane_batch: u32,
     ) -> bool {
-        if super::seeded::successor_early() {
+        if seeded::active(SeededBug::SuccessorEarly) {
             return true;
         }
         let door = doors.get(&lane).copied().unwrap_or_default();

@@ -27,7 +27,6 @@ mod requests;
 mod retention;
 mod retry;
 mod schedule;
-mod seeded;
 mod seek;
 mod settle;
 mod state;
@@ -49,8 +48,6 @@ pub use requests::{
     Accepted, Delay, Leased, NewMessage, ProduceRequest, PutDone, PutMode, ReceiveRequest, Received,
     SeekCounts, SeekTo, SettleOp, SettleStatus, SettledAs,
 };
-#[cfg(feature = "seeded-bugs")]
-pub use seeded::{SeededBug, seed_bug};
 pub use state::{
     Dead, Deadline, DeadlineKind, Group, History, Item, ItemState, LastEnd, Lease, Machine, Progress,
     QueueState, Scheduled, Topic,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::seeded::{self, SeededBug};
 use crate::model::{GroupName, Millis, Place, Receipt};
 
 use super::apply::Effects;
@@ -242,7 +243,7 @@ impl Machine {
 fn standing_of<'a>(item: &'a Item, receipt: &Receipt) -> Standing<'a> {
     let same = item.position == receipt.position && item.round == receipt.round;
     match (&item.state, item.last) {
-        (ItemState::Leased(_), _) if super::seeded::stale_receipt() => Standing::Holds(item),
+        (ItemState::Leased(_), _) if seeded::active(SeededBug::StaleReceipt) => Standing::Holds(item),
         (ItemState::Leased(lease), _) if same && lease.nonce == receipt.nonce => Standing::Holds(item),
         (ItemState::Leased(_), _) => Standing::Expired,
         (_, LastEnd::RanOut { nonce }) if same && nonce == receipt.nonce => Standing::RanOut(item),

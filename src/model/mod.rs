@@ -8,6 +8,7 @@ mod message;
 mod name;
 mod object;
 mod receipt;
+pub mod seeded;
 mod text;
 mod time;
 mod topic;

@@ -17,8 +17,9 @@ use openraft::{AnyError, BasicNode, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
 use tokio::sync::Notify;
 
 use crate::machine::ImageDecoder;
+use crate::model::seeded::{self, SeededBug};
 use crate::model::wire::DecodeError;
-use crate::storage::{Image, ImageMeta, Images, Log, seeded};
+use crate::storage::{Image, ImageMeta, Images, Log};
 
 use super::error::ReplicationError;
 use super::log_store::{from_record_id, to_record_id};
@@ -176,7 +177,7 @@ impl ImageKeeper {
     pub(super) async fn take(&self) -> Result<(), ReplicationError> {
         let turn = Arc::clone(&self.inner.turn).lock_owned().await;
         let inner = Arc::clone(&self.inner);
-        let too_early = seeded::active("purged-before-image");
+        let too_early = seeded::active(SeededBug::PurgedBeforeImage);
         let work = move || {
             let _turn = turn;
             inner.take(too_early)

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use openraft::error::{ClientWriteError, RaftError};
 
 use crate::machine::Batch;
-use crate::storage::{Space, seeded};
+use crate::model::seeded::{self, SeededBug};
+use crate::storage::Space;
 
 use super::error::ProposeError;
 use super::fault::Fault;
@@ -40,7 +41,7 @@ impl Replication {
         }
         let payload = Payload::new(batch);
         let submitted = payload.clone();
-        if seeded::active("answered-before-commit") {
+        if seeded::active(SeededBug::AnsweredBeforeCommit) {
             return self.answer_too_early(payload).await;
         }
         let mut faults = self.inner.faults.watch();

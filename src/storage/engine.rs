@@ -2,11 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
+use crate::model::seeded::{self, SeededBug};
+
 use super::{
     error::StorageError,
     log::{LogOptions, reach},
     record::{self, Place, Record, RecordId},
-    seeded,
     segment::{Footer, HEADER_BYTES, Header, MARK_BYTES, Mark, Segment, Tip, file_name},
     shared::{Done, Shared},
     span::Span,
@@ -371,7 +372,7 @@ pub(super) fn create(
     let span = Span::default().next(step);
     write_all(file.as_ref(), &header.start(span), 0).map_err(|error| fault("write", &path, error))?;
     sync(file.as_ref(), &path)?;
-    if !seeded::active("directory-fsync-skipped") {
+    if !seeded::active(SeededBug::DirectoryFsyncSkipped) {
         sync_folder(vfs, folder)?;
     }
     marks.change(|marks| {
@@ -459,7 +460,7 @@ fn measure(shared: &Shared) -> Result<(), StorageError> {
 }
 
 pub(super) fn sync(file: &dyn VfsFile, path: &Path) -> Result<(), StorageError> {
-    if seeded::active("fdatasync-skipped") {
+    if seeded::active(SeededBug::FdatasyncSkipped) {
         return Ok(());
     }
     file.sync_data().map_err(|error| fault("sync", path, error))

@@ -9,10 +9,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::model::seeded::{self, SeededBug};
+
 use super::{
     error::StorageError,
     record::{Flaw, HEAD_BYTES, Head},
-    seeded,
     segment::{Footer, HEADER_BYTES, Header, MARK_BYTES, Mark, Tip},
     span::{SLOTS, Span},
     vfs::VfsFile,
@@ -206,7 +207,7 @@ impl Case<'_> {
         } else {
             None
         };
-        if let Some(proof) = proof.filter(|_| !seeded::active("cut-at-corruption")) {
+        if let Some(proof) = proof.filter(|_| !seeded::active(SeededBug::CutAtCorruption)) {
             return Err(StorageError::damaged(self.path, at, format!("{}, and {proof}", flaw.what)));
         }
         let bytes = survey.data_end.max(at).saturating_sub(kept.end);

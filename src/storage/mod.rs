@@ -15,7 +15,6 @@ mod read;
 mod record;
 mod recover;
 mod scrub;
-pub mod seeded;
 mod segment;
 mod shared;
 mod space;

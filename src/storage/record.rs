@@ -7,9 +7,10 @@
 use bytes::Bytes;
 use crc32c::crc32c_append;
 
+use crate::model::seeded::{self, SeededBug};
+
 use super::{
     error::StorageError,
-    seeded,
     wire::{narrow, put_at, u8_at, u32_at, u64_at, wide},
 };
 
@@ -308,5 +309,5 @@ impl PartMark {
 }
 
 fn same(left: u32, right: u32) -> bool {
-    left == right || seeded::active("bad-crc-accepted")
+    left == right || seeded::active(SeededBug::BadCrcAccepted)
 }

@@ -8,10 +8,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use crc32c::crc32c;
 
+use crate::model::seeded::{self, SeededBug};
+
 use super::{
     error::StorageError,
     record::RecordId,
-    seeded,
     vfs::{OpenMode, Vfs, VfsFile, read_up_to, write_all},
     wire::{put_at, u32_at, u64_at},
 };
@@ -173,7 +174,7 @@ impl MarksFile {
         for at in COPIES_AT {
             write_all(self.file.as_ref(), &bytes, at)
                 .map_err(|error| StorageError::io("write", &self.path, error))?;
-            if !seeded::active("fdatasync-skipped") {
+            if !seeded::active(SeededBug::FdatasyncSkipped) {
                 self.file.sync_data().map_err(|error| StorageError::io("sync", &self.path, error))?;
             }
         }

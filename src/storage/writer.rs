@@ -6,12 +6,13 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use crate::model::seeded;
+
 use super::{
     engine::Engine,
     error::StorageError,
     log::LaterId,
     record::RecordId,
-    seeded,
     shared::{Command, Shared},
     vote::Vote,
 };

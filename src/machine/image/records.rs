@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
+use crate::model::seeded::{self, SeededBug};
 use crate::model::wire::{DecodeError, Reader, put_delta, put_fixed, put_number, put_text};
 use crate::model::{Place, Position, Timestamp};
 
 use super::super::codec::fields::{Fields, put_place, put_position, put_positions, put_reason};
-use super::super::seeded;
 use super::super::state::{Dead, History, Item, ItemState, LastEnd, Lease, Progress};
 
 /// A progress without its items and ranges, and whether it keeps lanes.
@@ -121,7 +121,7 @@ pub(super) fn item(reader: &mut Reader<'_>) -> Result<(Place, Item), DecodeError
     let body_bytes = reader.small()?;
     let round = reader.small()?;
     let mut failures = reader.small()?;
-    if seeded::attempt_reset() {
+    if seeded::active(SeededBug::AttemptReset) {
         failures = 0;
     }
     let history = if flags & ITEM_HISTORY == 0 { None } else { Some(history(reader)?) };

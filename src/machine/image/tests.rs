@@ -243,9 +243,7 @@ fn attempts_survive_a_restart() {
 #[cfg(feature = "seeded-bugs")]
 #[test]
 fn seeded_bug_6_is_caught() {
-    use super::super::seeded::{SeededBug, seed_bug};
-    seed_bug(Some(SeededBug::AttemptReset));
-    let result = attempts_survive();
-    seed_bug(None);
-    assert!(result.is_err());
+    use crate::model::seeded::{SeededBug, switch_on};
+    let _bug = switch_on(SeededBug::AttemptReset);
+    assert!(attempts_survive().is_err());
 }

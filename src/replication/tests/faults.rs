@@ -94,7 +94,7 @@ async fn nothing_is_answered_before_it_is_committed() {
 #[tokio::test]
 async fn seeded_bug_2_is_caught() {
     let folder = tempfile::tempdir().unwrap();
-    let bug = || crate::storage::seeded::switch_on("answered-before-commit");
+    let bug = || crate::model::seeded::switch_on(crate::model::seeded::SeededBug::AnsweredBeforeCommit);
     let found = acknowledged_is_found(folder.path(), bug).await.unwrap_err();
     assert!(found.contains("is gone"), "{found}");
 }

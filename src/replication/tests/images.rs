@@ -176,7 +176,7 @@ async fn nothing_is_purged_before_the_image_is_durable() {
 #[tokio::test]
 async fn seeded_bug_8_is_caught() {
     let folder = tempfile::tempdir().unwrap();
-    let _bug = crate::storage::seeded::switch_on("purged-before-image");
+    let _bug = crate::model::seeded::switch_on(crate::model::seeded::SeededBug::PurgedBeforeImage);
     let found = a_failed_image_harms_nothing(folder.path()).await.unwrap_err();
     assert!(found.contains("no image can be used"), "{found}");
 }

@@ -12,7 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use super::super::seeded;
+use crate::model::seeded::{self, SeededBug};
+
 use super::mark::{self, Mark};
 use super::{IndexError, IndexOptions};
 
@@ -97,7 +98,7 @@ pub(super) fn open_trusted(dir: &Path, options: &IndexOptions) -> Result<(Trees,
     }
     let trees = Trees::open(path, options)?;
     let own = trees.mark();
-    if seeded::active("stale-index-trusted") {
+    if seeded::active(SeededBug::StaleIndexTrusted) {
         return Ok((trees, mark));
     }
     let own = own?;

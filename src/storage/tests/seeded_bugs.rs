@@ -64,33 +64,33 @@ fn checks_hold_without_bugs() {
 
 #[cfg(feature = "seeded-bugs")]
 mod caught {
-    use crate::storage::seeded;
+    use crate::model::seeded::{self, SeededBug};
 
-    fn caught(bug: &str, check: fn() -> Result<(), String>) {
+    fn caught(bug: SeededBug, check: fn() -> Result<(), String>) {
         let guard = seeded::switch_on(bug);
         let verdict = check();
         drop(guard);
-        println!("{bug}: {verdict:?}");
-        assert!(verdict.is_err(), "the check did not notice the seeded bug {bug}");
+        println!("{bug:?}: {verdict:?}");
+        assert!(verdict.is_err(), "the check did not notice the seeded bug {bug:?}");
     }
 
     #[test]
     fn seeded_bug_1_is_caught() {
-        caught("fdatasync-skipped", super::acknowledged_survives_power_cuts);
+        caught(SeededBug::FdatasyncSkipped, super::acknowledged_survives_power_cuts);
     }
 
     #[test]
     fn seeded_bug_3_is_caught() {
-        caught("bad-crc-accepted", super::a_damaged_body_is_never_served);
+        caught(SeededBug::BadCrcAccepted, super::a_damaged_body_is_never_served);
     }
 
     #[test]
     fn seeded_bug_4_is_caught() {
-        caught("cut-at-corruption", super::damage_in_the_middle_is_refused);
+        caught(SeededBug::CutAtCorruption, super::damage_in_the_middle_is_refused);
     }
 
     #[test]
     fn seeded_bug_5_is_caught() {
-        caught("directory-fsync-skipped", super::acknowledged_survives_power_cuts);
+        caught(SeededBug::DirectoryFsyncSkipped, super::acknowledged_survives_power_cuts);
     }
 }

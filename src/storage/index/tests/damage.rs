@@ -93,7 +93,7 @@ fn an_older_copy_of_sled_is_not_trusted() {
 #[cfg(feature = "seeded-bugs")]
 #[test]
 fn seeded_bug_9_is_caught() {
-    let _bug = crate::storage::seeded::switch_on("stale-index-trusted");
+    let _bug = crate::model::seeded::switch_on(crate::model::seeded::SeededBug::StaleIndexTrusted);
     assert!(older_copy_gives_the_same_answers().is_err());
 }
 
