@@ -119,7 +119,7 @@ struct Rig {
     log: Log,
     running: Running,
     replication: Replication,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Rig {
@@ -128,14 +128,22 @@ impl Rig {
     }
 
     async fn with_timeout(request_timeout: Duration) -> Rig {
-        let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::default();
+        Rig::open(tempfile::tempdir().unwrap(), Disk::default(), request_timeout, IndexOptions::default())
+            .await
+    }
+
+    async fn open(
+        directory: tempfile::TempDir,
+        disk: Disk,
+        request_timeout: Duration,
+        index: IndexOptions,
+    ) -> Rig {
         let data = DataDir::open(Arc::new(disk.clone()), directory.path()).unwrap();
         let options =
             LogOptions { segment_bytes: 1 << 20, allocate_bytes: 64 << 10, ..LogOptions::default() };
         let (log, recovered) = Log::open(&data, options).unwrap();
         let images = Images::open(&data).unwrap();
-        let (index, opened) = Index::open(&directory.path().join("index"), IndexOptions::default()).unwrap();
+        let (index, opened) = Index::open(&directory.path().join("index"), index).unwrap();
         let applying = Applying::new(index, &opened, log.clone());
         let stores = replication::Stores { log: log.clone(), committed: recovered.committed, images };
         let told = applying.clone();
@@ -147,7 +155,7 @@ impl Rig {
         let here = tokio::runtime::Handle::current();
         let running = Running::start(options, replication.clone(), &applying, &here).unwrap();
         running.broker().wait_until_serving().await;
-        Rig { disk, log, running, replication, _directory: directory }
+        Rig { disk, log, running, replication, directory }
     }
 
     fn broker(&self) -> Broker {
@@ -213,6 +221,60 @@ async fn receives_wait_for_space_without_spinning_and_are_served_when_there_is_s
     assert!(!waiter.is_finished());
     rig.disk.set_free(None);
     assert_eq!(waiter.await.unwrap().messages.len(), 1, "space is there again");
+    rig.stop().await;
+}
+
+/// Under the reserve the index waits in memory, up to a limit. What is behind the limit waits in the log, what is before
+/// it is delivered, and with space again all is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_without_space_stops_at_its_limit_and_goes_on_from_the_log() {
+    const MESSAGES: u64 = 4_000;
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    assert!(receive(&broker, "g", Duration::ZERO).await.messages.is_empty(), "the group is there");
+    for batch in 0..MESSAGES / 100 {
+        let new = |number| {
+            let body = format!("{}", batch * 100 + number);
+            let message = Message { body: body.into(), ..Message::default() };
+            NewMessage { message: Arc::new(message), queue: Some(0), ..NewMessage::default() }
+        };
+        let answers = broker.produce("t".parse().unwrap(), true, (0..100).map(new).collect()).await.unwrap();
+        assert!(answers.iter().all(Result::is_ok));
+    }
+    rig.running.stop().await;
+    rig.replication.shutdown().await.unwrap();
+    let Rig { disk, log, directory, replication, .. } = rig;
+    drop((log, replication, broker));
+
+    std::fs::remove_dir_all(directory.path().join("index")).unwrap();
+    // Below the reserve of 32 MiB, above its half: leases go on.
+    disk.set_free(Some(24 << 20));
+    let index = IndexOptions { paused_bytes: 8 << 10, ..IndexOptions::default() };
+    let rig = Rig::open(directory, disk, Duration::from_secs(30), index).await;
+    let broker = rig.broker();
+    let words = || broker.readiness().checks.iter().find(|(name, _, _)| *name == "index").unwrap().2.clone();
+    while !words().contains("waits for disk space") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let indexed = broker.node().indexed;
+    let mut came = Vec::new();
+    loop {
+        let messages = receive(&broker, "g", Duration::ZERO).await.messages;
+        if messages.is_empty() {
+            break;
+        }
+        came.extend(messages.iter().map(|message| message.leased.offset));
+    }
+    assert!(came.len() > 100 && came.len() < 3_000, "{} of {MESSAGES}", came.len());
+    assert_eq!(broker.node().indexed, indexed, "what receiving wrote is left to the log as well");
+    assert!(broker.node().applied > indexed);
+    rig.disk.set_free(None);
+    while came.len() < usize::try_from(MESSAGES).unwrap() {
+        let messages = receive(&broker, "g", Duration::from_secs(30)).await.messages;
+        assert!(!messages.is_empty(), "{} of {MESSAGES} came, and then nothing: {}", came.len(), words());
+        came.extend(messages.iter().map(|message| message.leased.offset));
+    }
+    assert!(came.iter().copied().eq(0..MESSAGES), "each once, in order");
     rig.stop().await;
 }
 
@@ -293,7 +355,7 @@ async fn producers_who_fill_every_entry_starve_no_consumer() {
     });
     a_moment().await;
     // Enough for a few entries, whatever a new segment costs, and not for all.
-    rig.disk.hold_after(Some(10));
+    rig.disk.hold_after(Some(20));
     let received = tokio::time::timeout(Duration::from_secs(10), receiver).await;
     assert!(producers.iter().any(|producer| !producer.is_finished()), "the disk was held too late");
     rig.disk.hold_after(None);

@@ -2,6 +2,9 @@
 //!
 //! Live, every applied batch is fed right after it was applied. After a start, or when the index was found damaged, one
 //! thread streams the log from where the index ends; batches applied meanwhile are left to it, until it has caught up.
+//!
+//! Under the disk reserve the index is not written: entries wait in memory, up to a limit. From there on the log is the
+//! queue: receivers get what is indexed, and the thread that catches up goes on once there is space.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,6 +33,8 @@ pub(super) struct Indexer {
     catcher: OnceLock<Thread>,
     /// Why it cannot go on, named, while it cannot.
     stuck: Mutex<Option<String>>,
+    /// The free space as that thread saw it last.
+    space: Mutex<Space>,
 }
 
 struct State {
@@ -59,6 +64,7 @@ impl Indexer {
             stopping: AtomicBool::new(false),
             catcher: OnceLock::new(),
             stuck: Mutex::default(),
+            space: Mutex::new(Space::Open),
         }
     }
 
@@ -143,9 +149,24 @@ impl Indexer {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Why the index cannot be made, when the log cannot be read where it goes on.
-    pub(super) fn stuck(&self) -> Option<String> {
-        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What `/readyz` says of the index: name, passed, what was found.
+    pub(super) fn check(&self) -> (&'static str, bool, String) {
+        let indexed = self.indexed_up_to();
+        let applied = self.applied.load(Ordering::Acquire);
+        let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let passed = stuck.is_none();
+        let words = if let Some(why) = stuck {
+            format!("stopped at log index {indexed}, and nothing behind it is delivered: {why}")
+        } else if self.is_live() {
+            format!("made up to log index {indexed}")
+        } else if self.index.is_paused() && !self.index.has_room() {
+            format!("made up to log index {indexed} of {applied}; the rest waits for disk space")
+        } else {
+            format!(
+                "being made: {indexed} of {applied} log entries; what is not indexed yet is delivered later"
+            )
+        };
+        ("index", passed, words)
     }
 
     /// Whether every applied batch is in the index.
@@ -157,10 +178,9 @@ impl Indexer {
     /// then while catching up, and once it is done.
     pub(super) fn run(self: Arc<Self>, progress: impl Fn()) {
         let _ = self.catcher.set(std::thread::current());
-        let mut space = Space::Open;
         while !self.stopping.load(Ordering::Acquire) {
             self.tell_segments(&mut self.lock());
-            space = self.watch_space(space, &progress);
+            self.watch_space(&progress);
             if self.distrusted.swap(false, Ordering::AcqRel) {
                 let mut state = self.lock();
                 if let Err(error) = self.index.reset() {
@@ -171,13 +191,16 @@ impl Indexer {
             }
             if !self.lock().live {
                 let caught_up = self.catch_up(&progress);
+                let idle = matches!(caught_up, Ok(false));
                 *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) =
                     caught_up.as_ref().err().map(ToString::to_string);
                 if let Err(error) = caught_up {
                     tracing::error!(%error, "the log cannot be read while the index is made");
                     std::thread::park_timeout(RETRY);
                 }
-                progress();
+                if !idle {
+                    progress();
+                }
             }
             std::thread::park_timeout(std::time::Duration::from_millis(500));
         }
@@ -200,18 +223,19 @@ impl Indexer {
     }
 
     /// Keeps the index off a disk that is nearly full, and looks whether there is space again.
-    fn watch_space(&self, before: Space, progress: &impl Fn()) -> Space {
-        if before != Space::Open
+    fn watch_space(&self, progress: &impl Fn()) {
+        let mut known = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != Space::Open
             && let Err(error) = self.log.measure_space()
         {
             tracing::warn!(%error, "free disk space is not known");
         }
         let now = self.log.space();
-        if now != before {
+        if now != *known {
             self.index.pause_feed_to_disk(now != Space::Open);
+            *known = now;
             progress();
         }
-        now
     }
 
     /// A stretch of the log: index, and the batch if the entry holds one.
@@ -233,7 +257,18 @@ impl Indexer {
         later.unwrap_or(u64::MAX)
     }
 
-    fn catch_up(&self, progress: &impl Fn()) -> Result<(), CatchUpError> {
+    /// Waits for room in the index. False: none comes before there is disk space.
+    fn has_room(&self) -> bool {
+        self.index.wait_for_room();
+        self.index.has_room()
+    }
+
+    /// Feeds until the index is live, or there is no room for more. Answers whether anything came of it.
+    fn catch_up(&self, progress: &impl Fn()) -> Result<bool, CatchUpError> {
+        if !self.has_room() {
+            return Ok(false);
+        }
+        let mut moved = false;
         let from = self.lock().next;
         let to = self.applied.load(Ordering::Acquire);
         if to > from + 10_000 {
@@ -242,7 +277,7 @@ impl Indexer {
         let mut chunks = 0u64;
         loop {
             if self.stopping.load(Ordering::Acquire) || self.distrusted.load(Ordering::Acquire) {
-                return Ok(());
+                return Ok(moved);
             }
             let next = self.lock().next;
             let applied = self.applied.load(Ordering::Acquire);
@@ -251,7 +286,7 @@ impl Indexer {
                 let mut state = self.lock();
                 if state.next > self.applied.load(Ordering::Acquire) {
                     state.live = true;
-                    return Ok(());
+                    return Ok(true);
                 }
                 continue;
             }
@@ -265,14 +300,18 @@ impl Indexer {
             }
             for (at, (index, batch)) in batches.iter().enumerate() {
                 // Not under the lock, which applying takes as well.
-                self.index.wait_for_room();
+                if !self.has_room() {
+                    return Ok(moved);
+                }
                 let mut state = self.lock();
                 let effective = batch.as_ref().filter(|batch| {
                     let later = batches.iter().skip(at + 1).filter_map(|(_, later)| later.as_ref());
                     took_effect(state.base, *index, batch, later)
                 });
                 self.feed(&mut state, *index, effective);
+                moved = true;
             }
+            self.watch_space(progress);
             chunks += 1;
             if chunks.is_multiple_of(16) {
                 progress();

@@ -378,19 +378,6 @@ impl Broker {
         let core = &self.core;
         let serving = core.serving.load(Ordering::Acquire) && !core.stopping();
         let space = core.replication.log().space();
-        let indexed = core.indexer.indexed_up_to();
-        let applied = core.machine.read(Machine::applied);
-        let stuck = core.indexer.stuck();
-        let index_ok = stuck.is_none();
-        let index = if let Some(why) = stuck {
-            format!("stopped at log index {indexed}, and nothing behind it is delivered: {why}")
-        } else if core.indexer.is_live() {
-            format!("made up to log index {indexed}")
-        } else {
-            format!(
-                "being made: {indexed} of {applied} log entries; what is not indexed yet is delivered later"
-            )
-        };
         let clock_ok = !core.clock_jumped.load(Ordering::Relaxed);
         let clock =
             if clock_ok { "in step" } else { "the host's clock is more than an hour away from log time" };
@@ -402,7 +389,7 @@ impl Broker {
                 if serving { "leading" } else { "starting, stopping, or no leader" }.to_owned(),
             ),
             ("disk", space == Space::Open, disk_words(space).to_owned()),
-            ("index", index_ok, index),
+            core.indexer.check(),
             ("clock", clock_ok, clock.to_owned()),
             ("log", damage.is_none(), damage.unwrap_or_else(|| "no damage found".to_owned())),
             core.images_check(),

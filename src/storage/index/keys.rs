@@ -298,7 +298,7 @@ impl Index {
 
     /// Messages below this log index are gone; runs of keys that name nothing else go.
     pub fn forget_keys_below(&self, index: u64) {
-        self.shared.state().removals.push_back(super::memory::Removal::Keys(index));
+        self.shared.state().remove_later(super::memory::Removal::Keys, index);
         self.shared.work.notify_one();
     }
 }

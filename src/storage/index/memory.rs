@@ -1,6 +1,6 @@
 //! What the index holds in memory: blocks on their way to sled, and what is known besides.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -21,13 +21,15 @@ pub(super) struct MemoryBlock {
     pub(super) dirty: bool,
 }
 
-/// Removals that the writer still has to make on disk.
-#[derive(Clone, Debug)]
+/// What the writer still has to remove on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Removal {
     Topic(TopicId),
-    Below(BlockKey),
+    /// Blocks of a queue, below a number.
+    Blocks(TopicId, QueueNo),
     Segment(u64),
-    Keys(u64),
+    /// Runs of keys, below a log index.
+    Keys,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,8 @@ pub(super) struct State {
     pub(super) rows_up_to: Option<u64>,
     pub(super) deadlines: Deadlines,
     pub(super) keys: Keys,
-    pub(super) removals: VecDeque<Removal>,
+    /// Each once, with the highest number below which things go, so that they do not pile up while writing is paused.
+    pub(super) removals: BTreeMap<Removal, u64>,
     pub(super) forgotten: BTreeSet<TopicId>,
     pub(super) marks_wanted: u64,
     pub(super) marks_done: u64,
@@ -81,7 +84,7 @@ impl State {
             pins: BTreeMap::new(),
             rows_up_to: (mark.sequence > 0).then_some(mark.up_to),
             deadlines: Deadlines::default(),
-            removals: VecDeque::new(),
+            removals: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             marks_wanted: 0,
             marks_done: 0,
@@ -99,9 +102,21 @@ impl State {
         State::new(trees, mark).map_err(IndexError::Directory)
     }
 
-    /// Whether more may be added without waiting for the disk, or waiting would be in vain.
+    /// Whether more may be added; always when nothing is answered any more.
     pub(super) fn has_room(&self, options: &IndexOptions) -> bool {
-        self.memory() <= options.pending_bytes || self.paused || self.stop || self.damaged.is_some()
+        let most = if self.paused { options.paused_bytes } else { options.pending_bytes };
+        self.memory() <= most || self.stop || self.damaged.is_some()
+    }
+
+    /// Whether more is added at once: there is room, or waiting for some would be in vain.
+    pub(super) fn takes_more(&self, options: &IndexOptions) -> bool {
+        self.paused || self.has_room(options)
+    }
+
+    /// Has the writer remove something, as far as `below`.
+    pub(super) fn remove_later(&mut self, what: Removal, below: u64) {
+        let known = self.removals.entry(what).or_insert(below);
+        *known = below.max(*known);
     }
 
     pub(super) fn check(&self) -> Result<(), IndexError> {
@@ -278,7 +293,7 @@ impl State {
     pub(super) fn segment_gone(&mut self, first: u64) {
         self.segments.retain(|known| *known != first);
         self.pins.remove(&first);
-        self.removals.push_back(Removal::Segment(first));
+        self.remove_later(Removal::Segment(first), 0);
     }
 
     /// The first index of the segment that holds this index; 0 when it is before all that are known.
@@ -306,7 +321,7 @@ impl State {
         self.pins.values_mut().for_each(|pins| pins.forget(topic));
         self.deadlines.forget(|key| key.topic == topic);
         self.forgotten.insert(topic);
-        self.removals.push_back(Removal::Topic(topic));
+        self.remove_later(Removal::Topic(topic), 0);
     }
 
     pub(super) fn forget_below(&mut self, topic: TopicId, queue: QueueNo, offset: u64) {
@@ -315,6 +330,6 @@ impl State {
         gone.into_iter().for_each(|key| self.evict(key));
         self.full.retain(|key| !(end.with(0)..end).contains(key));
         self.deadlines.forget(|key| (end.with(0)..end).contains(key));
-        self.removals.push_back(Removal::Below(end));
+        self.remove_later(Removal::Blocks(topic, queue), end.number);
     }
 }

@@ -40,6 +40,10 @@ pub struct IndexOptions {
     pub cache_bytes: u64,
     /// Most bytes of memory that entries take which wait for the disk; then feeding waits too.
     pub pending_bytes: usize,
+    /// Most bytes of memory that entries take while writing is paused: about six million entries without keys. Feeding
+    /// does not wait then; whoever feeds stops when there is no room ([`Index::has_room`]) and goes on from the log
+    /// later.
+    pub paused_bytes: usize,
     /// How long entries wait at most before they are on disk and marked, while it is fed.
     pub mark_every: Duration,
     /// How long sled may take to open before it counts as damaged.
@@ -55,6 +59,7 @@ impl Default for IndexOptions {
         IndexOptions {
             cache_bytes: 32 << 20,
             pending_bytes: 16 << 20,
+            paused_bytes: 64 << 20,
             mark_every: Duration::from_secs(2),
             open_limit: Duration::from_secs(20),
             log: 0,
@@ -151,7 +156,7 @@ impl Shared {
     /// The state, once not too much waits for the disk.
     fn with_room(&self) -> MutexGuard<'_, State> {
         let mut state = self.state();
-        while !state.has_room(&self.options) {
+        while !state.takes_more(&self.options) {
             self.work.notify_one();
             state = Shared::wait(&self.done, state);
         }
@@ -244,7 +249,8 @@ impl Index {
     }
 
     /// Adds queue entries. They can be read when this returns. Entries that are there already are replaced; so feeding
-    /// the same part of the log twice changes nothing. Waits while too much waits for the disk.
+    /// the same part of the log twice changes nothing. Waits while too much waits for the disk, but not while writing is
+    /// paused: see [`Index::has_room`].
     ///
     /// # Errors
     /// When the index is damaged; nothing was added.
@@ -275,13 +281,20 @@ impl Index {
         Ok(())
     }
 
-    /// Whether [`Index::feed`] would not have to wait.
+    /// Whether [`Index::feed`] would not have to wait and, while writing is paused, memory is not used up. What is fed
+    /// without room makes memory grow past [`IndexOptions::paused_bytes`].
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.shared.state().has_room(&self.shared.options)
     }
 
-    /// Waits until [`Index::feed`] would not have to.
+    /// Whether writing is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.shared.state().paused
+    }
+
+    /// Waits until [`Index::feed`] would not have to. While writing is paused it returns at once, room or not.
     pub fn wait_for_room(&self) {
         drop(self.shared.with_room());
     }
@@ -310,7 +323,8 @@ impl Index {
         self.shared.state().memory()
     }
 
-    /// Stops writing, for when the disk is nearly full: entries wait in memory, however many, and feeding never waits.
+    /// Stops writing, for when the disk is nearly full: entries wait in memory, up to [`IndexOptions::paused_bytes`], and
+    /// feeding never waits.
     pub fn pause_feed_to_disk(&self, paused: bool) {
         self.shared.state().paused = paused;
         self.shared.work.notify_all();

@@ -353,6 +353,52 @@ fn paused_it_takes_everything_and_writes_nothing() {
     assert_eq!(check(&index, 30_000), Ok(()));
 }
 
+#[test]
+fn paused_it_says_when_memory_is_used_up_and_never_makes_anybody_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = IndexOptions {
+        pending_bytes: 8 << 10,
+        paused_bytes: 64 << 10,
+        mark_every: Duration::ZERO,
+        ..options()
+    };
+    let (index, _) = Index::open(dir.path(), options).unwrap();
+    index.pause_feed_to_disk(true);
+    let mut at = 0;
+    while index.has_room() {
+        assert!(at < 100_000, "room without end");
+        feed(&index, at..=at);
+        at += 1;
+    }
+    assert!((64 << 10..80 << 10).contains(&index.memory_bytes()), "{}", index.memory_bytes());
+    index.wait_for_room();
+    feed(&index, at..=at);
+    assert_eq!(check(&index, at), Ok(()));
+    index.pause_feed_to_disk(false);
+    index.wait_for_room();
+    assert!(index.has_room());
+    index.flush().unwrap();
+    assert_eq!((index.marked_up_to(), check(&index, at)), (at, Ok(())));
+}
+
+#[test]
+fn paused_what_is_forgotten_again_and_again_does_not_pile_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, _) = open(dir.path());
+    feed(&index, 0..=3_000);
+    index.flush().unwrap();
+    index.pause_feed_to_disk(true);
+    for offset in (0..700).rev().chain(0..701) {
+        index.forget_below(TopicId(7), 1, offset);
+        index.forget_keys_below(offset);
+        index.forget_topic(TopicId(8));
+    }
+    assert_eq!(index.shared.state().removals.len(), 3);
+    index.pause_feed_to_disk(false);
+    index.flush().unwrap();
+    assert_eq!(index.entries(TopicId(7), 1, 0, 1).unwrap().remove(0).offset, 512);
+}
+
 fn resident_mib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();

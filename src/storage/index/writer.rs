@@ -24,7 +24,7 @@ const BATCH_REMOVALS: usize = 1_000;
 struct Turn {
     trees: Trees,
     blocks: Vec<BlockKey>,
-    removals: Vec<Removal>,
+    removals: BTreeMap<Removal, u64>,
     keys: Vec<KeyRow>,
     /// By segment, and whether a row must be there already.
     pins: BTreeMap<u64, (Pins, bool)>,
@@ -109,7 +109,7 @@ fn take_turn(shared: &Shared) -> Option<Turn> {
     Some(Turn {
         trees: state.trees.clone(),
         blocks,
-        removals: state.removals.drain(..).collect(),
+        removals: std::mem::take(&mut state.removals),
         keys,
         pins,
         mark,
@@ -134,8 +134,8 @@ fn write(shared: &Shared, turn: Turn) -> Result<(), String> {
     }
     // Whoever reads keys or pins waits for this turn to end, so it does not matter that they are in neither place now.
     keys::write(shared, &trees, rows)?;
-    for removal in removals {
-        remove(shared, &trees, &removal)?;
+    for (removal, below) in removals {
+        remove(shared, &trees, (removal, below))?;
     }
     write_pins(&trees, &pins)?;
     let Some((mark, marks_wanted)) = mark else { return Ok(()) };
@@ -169,16 +169,19 @@ fn write_blocks(shared: &Shared, trees: &Trees, keys: &[BlockKey]) -> Result<(),
     })
 }
 
-fn remove(shared: &Shared, trees: &Trees, removal: &Removal) -> Result<(), String> {
+fn remove(shared: &Shared, trees: &Trees, (removal, below): (Removal, u64)) -> Result<(), String> {
     let (from, to) = match removal {
         Removal::Topic(topic) => {
-            let first = BlockKey { topic: *topic, queue: 0, number: 0 };
-            let end = BlockKey { topic: *topic, queue: QueueNo::MAX, number: u64::MAX };
+            let first = BlockKey { topic, queue: 0, number: 0 };
+            let end = BlockKey { topic, queue: QueueNo::MAX, number: u64::MAX };
             (first, end)
         }
-        Removal::Below(end) => (end.with(0), *end),
-        Removal::Keys(index) => return keys::remove_below(shared, trees, *index),
-        Removal::Segment(first) => return Pins::remove(trees, *first),
+        Removal::Blocks(topic, queue) => {
+            let first = BlockKey { topic, queue, number: 0 };
+            (first, first.with(below))
+        }
+        Removal::Keys => return keys::remove_below(shared, trees, below),
+        Removal::Segment(first) => return Pins::remove(trees, first),
     };
     for tree in [&trees.blocks, &trees.deadlines] {
         loop {
@@ -197,7 +200,7 @@ fn remove(shared: &Shared, trees: &Trees, removal: &Removal) -> Result<(), Strin
         }
     }
     if let Removal::Topic(topic) = removal {
-        shared.state().forgotten.remove(topic);
+        shared.state().forgotten.remove(&topic);
     }
     Ok(())
 }
