@@ -15,6 +15,10 @@ use crate::{Figures, mib, rounded};
 
 const BATCH: u64 = 1_000;
 const CONNECTIONS: usize = 4;
+/// Pairs of a loaded and an empty broker.
+const ROUNDS: usize = 5;
+/// What is stored in one of them.
+const ROUND_MESSAGES: u64 = 500_000;
 /// The longest one step may take.
 const LIMIT: Duration = Duration::from_secs(1_200);
 
@@ -25,6 +29,7 @@ pub(crate) async fn measure(launch: &Launch, count: u64, figures: &mut Figures) 
     load(&broker, count, figures).await;
     figures.add("backlog_peak_memory_mib", mib(proc_fs::peak_memory(broker.pid())));
     indexed(&broker, (count, Duration::ZERO), "backlog_index_caught_up", figures).await;
+    beside_empty(&broker, launch, figures).await;
 
     let stopping = Instant::now();
     broker.terminate();
@@ -38,7 +43,8 @@ pub(crate) async fn measure(launch: &Launch, count: u64, figures: &mut Figures) 
     std::fs::remove_dir_all(launch.data.join("index")).expect("an index");
     let broker = launch.start_or_fail();
     // Counted from the start of the process, because that is when it begins.
-    indexed(&broker, (count, broker.ready_after), "index_rebuild", figures).await;
+    let stored = count + ROUNDS as u64 * ROUND_MESSAGES;
+    indexed(&broker, (stored, broker.ready_after), "index_rebuild", figures).await;
     restarted(&broker, "without_index", figures).await;
     figures.add("index_rebuild_peak_memory_mib", mib(proc_fs::peak_memory(broker.pid())));
     drain_some(&broker, figures).await;
@@ -99,7 +105,47 @@ async fn load(broker: &Broker, count: u64, figures: &mut Figures) {
     figures.add("load_messages_per_s", rounded(count as f64 / started.elapsed().as_secs_f64()));
     figures.add("load_first_tenth_per_s", rounded(parts[0]));
     figures.add("load_last_tenth_per_s", rounded(parts[parts.len() - 1]));
-    figures.add("load_last_to_first", rounded(parts[parts.len() - 1] / parts[0]));
+}
+
+/// Loads more onto the backlog and the same onto an empty broker, in turns. Over the minute that the backlog takes to
+/// load a machine changes its speed by more than what is looked for, so only neighbours in time are compared.
+async fn beside_empty(full: &Broker, launch: &Launch, figures: &mut Figures) {
+    let mut ratios: Vec<f64> = Vec::new();
+    for round in 0..ROUNDS {
+        let data = launch.data.with_extension(format!("empty-{round}"));
+        let empty = Launch { data, ..launch.clone() };
+        let broker = empty.start_or_fail();
+        make_reader(&broker).await;
+        let (on_full, on_empty) = if round % 2 == 0 {
+            let first = rate(full).await;
+            (first, rate(&broker).await)
+        } else {
+            let first = rate(&broker).await;
+            (rate(full).await, first)
+        };
+        println!("  round {round}: {on_full:.0}/s on the backlog, {on_empty:.0}/s on an empty broker");
+        ratios.push(on_full / on_empty);
+        broker.kill();
+        let _ = std::fs::remove_dir_all(&empty.data);
+    }
+    ratios.sort_by(f64::total_cmp);
+    figures.add("load_on_backlog_to_empty_median", rounded(ratios[ROUNDS / 2]));
+    figures.add("load_on_backlog_to_empty_lowest", rounded(ratios[0]));
+}
+
+/// Messages per second while [`ROUND_MESSAGES`] are stored.
+async fn rate(broker: &Broker) -> f64 {
+    let (left, stored) = (Arc::new(AtomicU64::new(ROUND_MESSAGES)), Arc::new(AtomicU64::new(0)));
+    let started = Instant::now();
+    let senders: Vec<_> = (0..CONNECTIONS)
+        .map(|_| tokio::spawn(send(broker.address(), Arc::clone(&left), Arc::clone(&stored))))
+        .collect();
+    for sender in senders {
+        sender.await.expect("a sender that does not panic");
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    assert_eq!(stored.load(Ordering::Relaxed), ROUND_MESSAGES);
+    ROUND_MESSAGES as f64 / seconds
 }
 
 async fn killed_under_load(broker: Broker, launch: &Launch) -> Broker {
