@@ -398,10 +398,8 @@ fn settle(draft: &mut Draft, words: &Words<'_>, receipts: &BTreeMap<String, Rece
         SettleStatus::Expired => "expired".to_owned(),
         SettleStatus::Invalid => "invalid".to_owned(),
     };
-    match draft.settle(&words.plain[1].parse().unwrap(), &ops) {
-        Err(refusal) => format!("refused: {refusal}"),
-        Ok(statuses) => statuses.into_iter().map(one).collect::<Vec<_>>().join(", "),
-    }
+    let statuses = draft.settle(&words.plain[1].parse().unwrap(), &ops);
+    statuses.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn redrive(

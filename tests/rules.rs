@@ -192,13 +192,37 @@ enum Past {
     DeadLettered,
     GivenBack,
     SoughtBack,
+    SoughtOver,
+    AckedAndSoughtOver,
+    SoughtBackAndOver,
+    Expired,
+    NackedAndExpired,
+    SoughtBackAndExpired,
+    SoughtBackAndSwept,
+    Redriven,
+    RedrivenAndAcked,
+    GroupDeleted,
     TopicDeleted,
     AnotherGroup,
 }
 
 fn settle(world: &mut World, group: &str, receipt: Receipt, op: SettleOp) -> SettleStatus {
     let group = group.parse().unwrap();
-    world.decide(|draft, _| draft.settle(&group, &[(Some(receipt), op)])).0.unwrap()[0]
+    world.decide(|draft, _| draft.settle(&group, &[(Some(receipt), op)])).0[0]
+}
+
+fn seek(world: &mut World, to: SeekTo) {
+    let (group, topic) = ("g".parse().unwrap(), "t".parse().unwrap());
+    world.decide(|draft, candidates| draft.seek((&group, &topic), to, false, candidates)).0.unwrap();
+}
+
+fn wait(world: &mut World, millis: Millis) {
+    world.now = world.now.plus(millis);
+    world.settle_time();
+}
+
+fn done(world: &mut World, receipt: Receipt, op: SettleOp) {
+    assert!(matches!(settle(world, "g", receipt, op), SettleStatus::Ok(_)));
 }
 
 fn leased_once(past: Past) -> (World, Receipt) {
@@ -206,7 +230,10 @@ fn leased_once(past: Past) -> (World, Receipt) {
     topic(&mut world, "t", 1);
     group(&mut world, "g", &["t"], GroupSettings::default());
     group(&mut world, "other", &["t"], GroupSettings::default());
-    produce(&mut world, "t", vec![message("m", None)]);
+    let ttl_ms =
+        [Past::Expired, Past::NackedAndExpired, Past::SoughtBackAndExpired, Past::SoughtBackAndSwept]
+            .contains(&past);
+    produce(&mut world, "t", vec![message("m", ttl_ms.then_some(100_000))]);
     let from = if past == Past::AnotherGroup { "other" } else { "g" };
     let received = receive(&mut world, from);
     let receipt = received.messages[0].receipt(received.group, world.index);
@@ -245,12 +272,49 @@ fn leased_once(past: Past) -> (World, Receipt) {
             };
             assert!(matches!(settle(&mut world, "g", receipt, op), SettleStatus::Ok(_)));
         }
-        Past::SoughtBack => {
-            let (group, topic) = ("g".parse().unwrap(), "t".parse().unwrap());
-            let sought = world.decide(|draft, candidates| {
-                draft.seek((&group, &topic), SeekTo::Earliest, false, candidates)
-            });
-            assert_eq!(sought.0.unwrap().leases_cancelled, 1);
+        Past::SoughtBack => seek(&mut world, SeekTo::Earliest),
+        Past::SoughtOver => seek(&mut world, SeekTo::Latest),
+        Past::AckedAndSoughtOver => {
+            done(&mut world, receipt, SettleOp::Ack);
+            produce(&mut world, "t", vec![message("next", None)]);
+            seek(&mut world, SeekTo::Latest);
+        }
+        Past::SoughtBackAndOver => {
+            done(&mut world, receipt, SettleOp::Ack);
+            seek(&mut world, SeekTo::Earliest);
+            seek(&mut world, SeekTo::Latest);
+        }
+        Past::Expired => {
+            ran_out(&mut world);
+            wait(&mut world, 40_000);
+        }
+        Past::NackedAndExpired => {
+            done(&mut world, receipt, SettleOp::Nack { delay_ms: None, reason: None });
+            wait(&mut world, 100_000);
+        }
+        Past::SoughtBackAndExpired | Past::SoughtBackAndSwept => {
+            done(&mut world, receipt, SettleOp::Ack);
+            seek(&mut world, SeekTo::Earliest);
+            wait(&mut world, 100_000);
+            if past == Past::SoughtBackAndSwept {
+                sweep(&mut world);
+            } else {
+                assert!(receive(&mut world, "g").messages.is_empty());
+            }
+        }
+        Past::Redriven | Past::RedrivenAndAcked => {
+            done(&mut world, receipt, SettleOp::DeadLetter { reason: None });
+            let position = receipt.position;
+            let redriven = world.decide(|draft, _| draft.redrive(&"g".parse().unwrap(), &[position]));
+            assert_eq!(redriven.0, Ok(vec![Ok(())]));
+            if past == Past::RedrivenAndAcked {
+                let again = receive(&mut world, "g");
+                let last = again.messages[0].receipt(again.group, world.index);
+                done(&mut world, last, SettleOp::Ack);
+            }
+        }
+        Past::GroupDeleted => {
+            world.decide(|draft, _| draft.delete_group(&"g".parse().unwrap(), true)).0.unwrap();
         }
         Past::TopicDeleted => {
             world.decide(|draft, _| draft.delete_topic(&"t".parse().unwrap(), true)).0.unwrap();
@@ -280,6 +344,16 @@ fn what_a_receipt_means_depends_on_what_became_of_its_lease() {
         (Past::DeadLettered, ["already"; 4]),
         (Past::GivenBack, ["expired"; 4]),
         (Past::SoughtBack, ["expired"; 4]),
+        (Past::SoughtOver, ["expired"; 4]),
+        (Past::AckedAndSoughtOver, ["already"; 4]),
+        (Past::SoughtBackAndOver, ["expired"; 4]),
+        (Past::Expired, ["expired"; 4]),
+        (Past::NackedAndExpired, ["expired"; 4]),
+        (Past::SoughtBackAndExpired, ["expired"; 4]),
+        (Past::SoughtBackAndSwept, ["expired"; 4]),
+        (Past::Redriven, ["expired"; 4]),
+        (Past::RedrivenAndAcked, ["already"; 4]),
+        (Past::GroupDeleted, ["invalid"; 4]),
         (Past::TopicDeleted, ["invalid"; 4]),
         (Past::AnotherGroup, ["invalid"; 4]),
     ] {
@@ -300,6 +374,42 @@ fn what_a_receipt_means_depends_on_what_became_of_its_lease() {
             assert!(!matches!(op, SettleOp::Ack) || status != "ok" || already, "{past:?}: {again:?}");
         }
     }
+}
+
+/// A seek over leases between acked messages leaves a range for each. The highest are remembered; a receipt below them
+/// counts as one of an acked message, which misleads nobody into doing the work again.
+#[test]
+fn what_a_seek_skipped_is_remembered_within_bounds() {
+    let mut world = World::new();
+    topic(&mut world, "t", 1);
+    group(&mut world, "g", &["t"], GroupSettings::default());
+    let mut receipts = Vec::new();
+    for _ in 0..3 {
+        produce(&mut world, "t", (0..1_000).map(|_| message("m", None)).collect());
+        while receipts.len() < world.messages.len() {
+            let received = receive(&mut world, "g");
+            assert!(!received.messages.is_empty());
+            receipts
+                .extend(received.messages.iter().map(|leased| leased.receipt(received.group, world.index)));
+        }
+    }
+    let acks: Vec<_> = receipts.iter().step_by(2).map(|receipt| (Some(*receipt), SettleOp::Ack)).collect();
+    let acked = world.decide(|draft, _| draft.settle(&"g".parse().unwrap(), &acks)).0;
+    assert_eq!(acked, vec![SettleStatus::Ok(SettledAs::Acked); 1_500]);
+    seek(&mut world, SeekTo::Latest);
+    let void = |world: &World| {
+        let (group, topic) = ("g".parse().unwrap(), world.machine.topic(&"t".parse().unwrap()).unwrap().0);
+        world.machine.group(&group).unwrap().1.progress(topic, 0).unwrap().void.clone()
+    };
+    assert_eq!((void(&world).len(), void(&world).offsets()), (1_000, 1_000));
+    let means = |world: &mut World, at: usize| settle(world, "g", receipts[at], SettleOp::Ack);
+    assert_eq!(means(&mut world, 2_998), SettleStatus::Already, "acked");
+    assert_eq!(means(&mut world, 2_999), SettleStatus::Expired, "skipped");
+    assert_eq!(means(&mut world, 1_001), SettleStatus::Expired, "the lowest that is remembered");
+    assert_eq!(means(&mut world, 999), SettleStatus::Already, "forgotten");
+    let topic = world.machine.topic(&"t".parse().unwrap()).unwrap().0;
+    assert!(world.decide(|draft, _| draft.retain(topic, &[(0, 2_000)])).0);
+    assert_eq!(void(&world).len(), 500, "what retention has passed is forgotten too");
 }
 
 #[test]

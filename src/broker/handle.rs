@@ -151,7 +151,7 @@ impl Broker {
         self.core.machine.read(|machine| machine.group(group).is_some_and(|(_, group)| group.paused))
     }
 
-    /// Settles leases of `group`. `None` stands for a text that is no receipt.
+    /// Settles leases of `group`. `None` stands for a text that is no receipt; of a group that does not exist none is.
     ///
     /// # Errors
     /// See [`BrokerError`].
@@ -160,7 +160,7 @@ impl Broker {
         group: GroupName,
         ops: Vec<(Option<Receipt>, SettleOp)>,
     ) -> Result<SettleAnswer, BrokerError> {
-        Ok(self.decide(0, move |draft| draft.settle(&group, &ops)).await?.0)
+        Ok(self.decide(0, move |draft| Ok(draft.settle(&group, &ops))).await?.0)
     }
 
     /// Acks one lease, whatever its group.

@@ -144,8 +144,7 @@ impl Broker {
         filter: &Filter,
         left: &mut usize,
     ) -> Unlooked {
-        let beyond: u64 = progress.beyond.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
-        let span = end.saturating_sub(progress.next).saturating_sub(beyond);
+        let span = progress.unlooked(end);
         if span == 0 {
             return Unlooked::default();
         }
@@ -160,10 +159,9 @@ impl Broker {
         let entries = self.core.entries(topic, queue, progress.next, *left);
         *left = left.saturating_sub(entries.len());
         let seen_to = entries.last().map_or(progress.next, |entry| entry.offset + 1);
-        let mut matching = entries.iter().filter(|entry| {
-            let settled = progress.beyond.get_prev(&entry.offset).is_some_and(|(_, to)| entry.offset < *to);
-            !settled && filter.matches(entry.tag.as_deref())
-        });
+        let mut matching = entries
+            .iter()
+            .filter(|entry| !progress.beyond.contains(entry.offset) && filter.matches(entry.tag.as_deref()));
         let first_ready_at = matching.clone().next().map(|entry| entry.ready_at);
         Unlooked {
             count: matching.by_ref().count() as u64 + end.saturating_sub(seen_to),
@@ -204,7 +202,8 @@ impl Broker {
         let offset = offset.or(known_offset);
         let queue = logged.meta.queue;
         let kept = topic.queues.get(usize::from(queue)).map_or(0, |queue| queue.first_kept);
-        if offset.is_some_and(|offset| offset < kept) && !is_live(machine, position) {
+        let is_held = || machine.is_held(logged.meta.topic, queue, position);
+        if offset.is_some_and(|offset| offset < kept) && !is_held() {
             return Err(BrokerError::Gone(format!(
                 "message {} is gone: retention removed it",
                 MessageId::new(position)
@@ -443,11 +442,6 @@ fn topic_view(machine: &Machine, topic: &Topic) -> TopicView {
             .collect(),
         made_at: topic.made_at,
     }
-}
-
-/// Whether some group still holds on to a message below the first kept offset.
-fn is_live(machine: &Machine, position: Position) -> bool {
-    machine.groups().any(|(_, group)| group.dead.contains_key(&position))
 }
 
 fn dead_letter_view(position: Position, dead: &Dead, failures: Vec<FailureView>) -> DeadLetterView {

@@ -158,8 +158,12 @@ impl Walk {
             self.place(*place);
         }
         self.number(progress.beyond.len() as u64);
-        for (start, end) in &progress.beyond {
-            self.numbers([*start, *end]);
+        for (start, end) in progress.beyond.iter() {
+            self.numbers([start, end]);
+        }
+        self.number(progress.void.len() as u64);
+        for (start, end) in progress.void.iter() {
+            self.numbers([start, end]);
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! | record | byte | fields ([`crate::model::wire`] says how each looks) |
 //! | --- | --- | --- |
-//! | Header | 1, always first | version (byte, 1), now, applied, base, next topic, next group |
+//! | Header | 1, always first | version (byte, 2), now, applied, base, next topic, next group |
 //! | Topic | 2 | topic, name, settings (JSON), made at, next queue, scheduled, count of queues (next offset, first kept), count of groups (group) |
 //! | Group | 3 | group, name, settings (JSON), made at, paused (byte), in flight, retrying |
 //! | Progress | 4 | topic, queue, and a progress of the group before |
@@ -18,9 +18,10 @@
 //! | Trash | 10 | a progress of something deleted |
 //! | Dead trash | 11 | none; its dead letters follow |
 //! | End | 12, always last | number of records before it |
+//! | Void | 13 | start, end: a range of the progress before whose receipts are expired; since version 2 |
 //!
 //! `records.rs` has the tables of progress, item and dead letter. What follows from the rest is not written: names,
-//! ready sets, lanes of ordered groups. Deadlines are written, leftovers of deleted things included, because a tick
+//! ready sets, lanes of ordered groups, what was redriven. Deadlines are written, leftovers of deleted things included, because a tick
 //! counts them.
 
 mod decode;
@@ -38,7 +39,8 @@ use super::state::{Dead, Deadline, DeadlineKind, Group, Item, Machine, Progress,
 
 pub use decode::ImageDecoder;
 
-const VERSION: u8 = 1;
+/// Version 1 had no void ranges: it is read as a state without any.
+const VERSION: u8 = 2;
 
 /// A chunk is closed once it has this many bytes. A record is far smaller, settings aside (at most about half a MiB).
 const CHUNK_BYTES: usize = 512 << 10;
@@ -57,6 +59,7 @@ mod kind {
     pub(super) const TRASH: u8 = 10;
     pub(super) const DEAD_TRASH: u8 = 11;
     pub(super) const END: u8 = 12;
+    pub(super) const VOID: u8 = 13;
 }
 
 /// One record, still where it lies in the state.
@@ -67,6 +70,7 @@ enum Record<'a> {
     Progress(TopicId, QueueNo, &'a Progress),
     Item(crate::model::Place, &'a Item),
     Beyond(u64, u64),
+    Void(u64, u64),
     Dead(Position, &'a Dead, bool),
     Scheduled(Timestamp, Position, Scheduled),
     Deadline(&'a Deadline),
@@ -147,7 +151,8 @@ fn group_records(id: GroupId, group: &Group) -> impl Iterator<Item = Record<'_>>
 
 fn progress_records(part: &Progress) -> impl Iterator<Item = Record<'_>> {
     let items = part.items.iter().map(|(place, item)| Record::Item(*place, item));
-    items.chain(part.beyond.iter().map(|(start, end)| Record::Beyond(*start, *end)))
+    let beyond = part.beyond.iter().map(|(start, end)| Record::Beyond(start, end));
+    items.chain(beyond).chain(part.void.iter().map(|(start, end)| Record::Void(start, end)))
 }
 
 fn put_record(out: &mut BytesMut, record: &Record<'_>) {
@@ -173,11 +178,8 @@ fn put_record(out: &mut BytesMut, record: &Record<'_>) {
             out.put_u8(kind::ITEM);
             records::put_item(out, *place, item);
         }
-        Record::Beyond(start, end) => {
-            out.put_u8(kind::BEYOND);
-            put_number(out, *start);
-            put_number(out, *end);
-        }
+        Record::Beyond(start, end) => put_range(out, kind::BEYOND, *start, *end),
+        Record::Void(start, end) => put_range(out, kind::VOID, *start, *end),
         Record::Dead(position, dead, at_offset) => {
             out.put_u8(kind::DEAD);
             records::put_dead(out, *position, dead, *at_offset);
@@ -196,6 +198,12 @@ fn put_record(out: &mut BytesMut, record: &Record<'_>) {
         }
         Record::DeadTrash => out.put_u8(kind::DEAD_TRASH),
     }
+}
+
+fn put_range(out: &mut BytesMut, kind: u8, start: u64, end: u64) {
+    out.put_u8(kind);
+    put_number(out, start);
+    put_number(out, end);
 }
 
 fn put_topic(out: &mut BytesMut, id: TopicId, topic: &Topic) {

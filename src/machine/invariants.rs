@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::{GroupId, Place};
 
 use super::progress::Where;
-use super::state::{DeadlineKind, Group, Item, ItemState, Machine, Progress};
+use super::state::{DeadlineKind, Group, Item, ItemState, Machine, Progress, VOID_RANGES_MAX};
 
 /// Says what is wrong unless `holds`.
 fn ensure(holds: bool, broken: impl FnOnce() -> String) -> Result<(), String> {
@@ -84,6 +84,14 @@ impl Machine {
     fn check_progress(&self, at: Where, group: &Group, progress: &Progress, end: u64) -> Result<(), String> {
         ensure(progress.next <= end, || format!("looked to {} of {end}", progress.next))?;
         check_beyond(progress, end)?;
+        check_void(at, group, progress)?;
+        let redriven: imbl::OrdMap<_, _> = progress
+            .items
+            .iter()
+            .filter(|(place, _)| place.turn > 0)
+            .map(|(place, item)| (item.position, *place))
+            .collect();
+        ensure(redriven == progress.redriven, || "redriven messages and items differ".into())?;
         let count = |wanted: fn(&ItemState) -> bool| {
             progress.items.values().filter(|item| wanted(&item.state)).count()
         };
@@ -139,13 +147,28 @@ impl Machine {
 
 fn check_beyond(progress: &Progress, end: u64) -> Result<(), String> {
     let mut last = progress.next;
-    for (start, until) in &progress.beyond {
-        ensure(*start > last && start < until && *until <= end, || {
+    for (start, until) in progress.beyond.iter() {
+        ensure(start > last && start < until && until <= end, || {
             format!("settled range {start}..{until} touches {last} or the end {end}")
         })?;
-        last = *until;
+        last = until;
     }
     Ok(())
+}
+
+/// What is void is settled, and nobody settled it.
+fn check_void(at: Where, group: &Group, progress: &Progress) -> Result<(), String> {
+    ensure(progress.void.len() <= VOID_RANGES_MAX, || "too many void ranges".into())?;
+    for (start, until) in progress.void.iter() {
+        ensure(progress.beyond.gaps(start.max(progress.next), until).is_empty(), || {
+            format!("{start}..{until} is void and not looked at")
+        })?;
+    }
+    let own = progress.items.keys().filter(|place| place.turn == 0).map(|place| place.offset);
+    let dead = group.dead_offsets.range((at.topic, at.queue, 0)..=(at.topic, at.queue, u64::MAX));
+    let mut held = own.chain(dead.map(|((_, _, offset), _)| *offset));
+    let both = held.find(|offset| progress.void.contains(*offset));
+    ensure(both.is_none(), || format!("{both:?} is void and held"))
 }
 
 /// What is leased is the front of its lane; only the first of a lane may be ready, and is unless something holds it.

@@ -21,6 +21,7 @@ mod invariants;
 mod lane;
 mod produce;
 mod progress;
+mod ranges;
 mod receive;
 mod refusal;
 mod requests;
@@ -43,6 +44,7 @@ pub use facts::{
     Batch, Delivered, Expiry, Fact, FailCause, Fresh, OWN_ENTRY, Produced, ProducedAs, ScheduleDue,
 };
 pub use image::ImageDecoder;
+pub use ranges::Ranges;
 pub use refusal::Refusal;
 pub use requests::{
     Accepted, Delay, Leased, NewMessage, ProduceRequest, PutDone, PutMode, ReceiveRequest, Received,

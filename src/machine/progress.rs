@@ -9,7 +9,7 @@ use crate::model::{GroupId, LOOK_AHEAD, Place, Position, QueueNo, Timestamp, Top
 
 use super::apply::{Effects, Ended};
 use super::facts::OWN_ENTRY;
-use super::state::{Dead, Deadline, DeadlineKind, Item, ItemState, Machine, Progress};
+use super::state::{Dead, Deadline, DeadlineKind, Item, ItemState, Machine, Progress, VOID_RANGES_MAX};
 
 /// Which group, in which queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +64,9 @@ impl OpenProgress<'_> {
             self.progress.lanes.insert((item.lane, place));
         }
         self.note(place, &item);
+        if place.turn > 0 {
+            self.progress.redriven.insert(item.position, place);
+        }
         self.progress.items.insert(place, item);
     }
 
@@ -72,6 +75,9 @@ impl OpenProgress<'_> {
         let was_full = self.is_full();
         let item = self.progress.items.remove(&place)?;
         self.forget(place, &item);
+        if place.turn > 0 {
+            self.progress.redriven.remove(&item.position);
+        }
         if self.ordered {
             self.progress.lanes.remove(&(item.lane, place));
             self.promote(item.lane);
@@ -284,43 +290,29 @@ impl Progress {
 
     /// Notes an offset at or above `next` as settled.
     pub(super) fn settle_beyond(&mut self, offset: u64) {
-        if offset < self.next || self.settled_beyond(offset) {
-            return;
+        if offset >= self.next {
+            self.beyond.insert(offset, offset.saturating_add(1));
+            self.skip_settled();
         }
-        let mut start = offset;
-        let mut end = offset.saturating_add(1);
-        if let Some((before, until)) = self.beyond.get_prev(&offset)
-            && *until == offset
-        {
-            start = *before;
-        }
-        if let Some(until) = self.beyond.remove(&end) {
-            end = until;
-        }
-        self.beyond.insert(start, end);
-        self.skip_settled();
     }
 
-    /// Whether an offset at or above `next` is settled.
-    pub(super) fn settled_beyond(&self, offset: u64) -> bool {
-        self.beyond.get_prev(&offset).is_some_and(|(_, until)| offset < *until)
+    /// Notes a settled offset of which receipts may exist, although nobody settled it.
+    pub(super) fn make_void(&mut self, offset: u64) {
+        self.void.insert(offset, offset.saturating_add(1));
+        self.void.keep_highest(VOID_RANGES_MAX);
     }
 
-    /// The first offset from `offset` on that is not settled beyond the cursor.
-    pub(super) fn skip_from(&self, offset: u64) -> u64 {
-        if self.beyond.is_empty() {
-            return offset;
+    /// Notes that a message nobody had looked at outlived its TTL. It was leased before only if a seek brought it back.
+    pub(super) fn void_unlooked(&mut self, offset: u64) {
+        if self.round > 1 {
+            self.make_void(offset);
         }
-        self.beyond.get_prev(&offset).map_or(offset, |(_, until)| offset.max(*until))
     }
 
     /// Moves `next` over what is settled beyond it, and drops those ranges.
     pub(super) fn skip_settled(&mut self) {
-        while let Some((start, end)) = self.beyond.get_min().copied() {
-            if start > self.next {
-                return;
-            }
-            self.beyond.remove(&start);
+        while let Some((start, end)) = self.beyond.first().filter(|(start, _)| *start <= self.next) {
+            self.beyond.remove(start, end);
             self.next = self.next.max(end);
         }
     }

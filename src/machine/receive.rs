@@ -242,7 +242,7 @@ impl Look<'_> {
         let mut room = glance.progress.look_ahead_room();
         let mut next = glance.progress.next;
         while next < next_offset && !self.is_done() {
-            let skipped = glance.progress.skip_from(next);
+            let skipped = glance.progress.beyond.end_from(next);
             if skipped > next {
                 next = skipped;
                 continue;
@@ -401,10 +401,13 @@ impl Machine {
                 },
             );
         }
-        if let Some(name) = name {
-            for expiry in delivered.expired.iter().filter(|expiry| expiry.dead) {
-                let round = open.progress.round;
-                open.bury(Burial::unseen(expiry, round, &name, (at, time)), DeadReason::Expired);
+        for expiry in &delivered.expired {
+            let round = open.progress.round;
+            match &name {
+                Some(name) if expiry.dead => {
+                    open.bury(Burial::unseen(expiry, round, name, (at, time)), DeadReason::Expired);
+                }
+                _ => open.progress.void_unlooked(expiry.offset),
             }
         }
         open.look_to(delivered.next);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{GroupId, QueueNo, TopicId};
+use crate::model::{GroupId, Position, QueueNo, TopicId};
 
 use super::draft::Draft;
 use super::facts::Fact;
-use super::state::Machine;
+use super::state::{Machine, Progress};
 
 impl Draft {
     /// Moves the first kept offset of queues on, as far as no subscribed group still needs what lies below; never back.
@@ -50,12 +50,35 @@ impl Machine {
     }
 
     pub(super) fn apply_kept(&mut self, topic: TopicId, firsts: &[(QueueNo, u64)]) {
-        let Some(topic) = self.topics.get_mut(&topic) else { return };
-        let topic = Arc::make_mut(topic);
+        let Some(found) = self.topics.get_mut(&topic) else { return };
+        let found = Arc::make_mut(found);
         for (queue, first) in firsts {
-            if let Some(state) = topic.queues.get_mut(usize::from(*queue)) {
+            if let Some(state) = found.queues.get_mut(usize::from(*queue)) {
                 state.first_kept = state.first_kept.max(*first);
             }
         }
+        for group in &found.groups {
+            let Some(group) = self.groups.get_mut(group) else { continue };
+            for (queue, first) in firsts {
+                let passed =
+                    |progress: &Arc<Progress>| progress.void.first().is_some_and(|(start, _)| start < *first);
+                if group.progress.get(&(topic, *queue)).is_some_and(passed)
+                    && let Some(progress) = Arc::make_mut(group).progress.get_mut(&(topic, *queue))
+                {
+                    Arc::make_mut(progress).void.remove(0, *first);
+                }
+            }
+        }
+    }
+
+    /// Whether some group still holds on to a message, wherever the queue is kept from: it is a dead letter, or was
+    /// one and is not settled again.
+    #[must_use]
+    pub fn is_held(&self, topic: TopicId, queue: QueueNo, position: Position) -> bool {
+        self.groups.values().any(|group| {
+            let progress = group.progress.get(&(topic, queue));
+            group.dead.contains_key(&position)
+                || progress.is_some_and(|progress| progress.redriven.contains_key(&position))
+        })
     }
 }

@@ -8,7 +8,7 @@ use super::facts::Fact;
 use super::progress::{OpenProgress, Where};
 use super::refusal::Refusal;
 use super::requests::{SeekCounts, SeekTo};
-use super::state::{LastEnd, Machine, Progress, QueueState};
+use super::state::{LastEnd, Machine, Progress, QueueState, VOID_RANGES_MAX};
 
 /// In [`Fact::Sought`]: this queue is not touched.
 const STAY: u64 = u64::MAX;
@@ -80,7 +80,7 @@ impl SeekCounts {
         let below = progress.items.range(..Place::at(target)).filter(|(place, _)| own_offset(place)).count();
         let above = progress.items.range(Place::at(target)..).filter(|(place, _)| own_offset(place)).count();
         let settled_beyond: u64 =
-            progress.beyond.iter().map(|(start, end)| (*end).min(target).saturating_sub(*start)).sum();
+            progress.beyond.iter().map(|(start, end)| end.min(target).saturating_sub(start)).sum();
         let unlooked = target.saturating_sub(progress.next).saturating_sub(settled_beyond);
         self.skipped += below as u64 + unlooked;
         let redriven = progress.redriven_within(target, progress.next).count() as u64;
@@ -93,7 +93,7 @@ impl SeekCounts {
 impl Progress {
     /// The own offsets, within a range, of redriven messages that are not settled.
     fn redriven_within(&self, from: u64, to: u64) -> impl Iterator<Item = u64> + '_ {
-        let redriven = self.items.iter().filter(|(place, _)| place.turn > 0).map(|(_, item)| item.offset);
+        let redriven = self.redriven.values().filter_map(|place| Some(self.items.get(place)?.offset));
         redriven.filter(move |offset| (from..to).contains(offset))
     }
 }
@@ -120,16 +120,26 @@ impl Machine {
 impl OpenProgress<'_> {
     fn move_to(&mut self, target: u64) {
         let Where { topic, queue, .. } = self.at;
+        let cursor = self.progress.next;
         let places: Vec<Place> = self.progress.items.keys().copied().collect();
         for place in places.iter().filter(|place| place.turn == 0) {
             self.take(*place);
+            if place.offset < target {
+                self.progress.void.insert(place.offset, place.offset.saturating_add(1));
+            }
         }
-        if target < self.progress.next {
+        if target < cursor {
             // What comes again must not seem to have failed less often than before.
             self.progress.round = self.progress.max_round.saturating_add(1);
             self.progress.max_round = self.progress.round;
+            self.progress.void.remove(target, cursor);
+        } else if self.progress.round > 1 {
+            // What nobody looked at may have been leased before a seek brought it back.
+            for (start, end) in self.progress.beyond.gaps(cursor, target) {
+                self.progress.void.insert(start, end);
+            }
         }
-        let cursor = self.progress.next;
+        self.progress.void.keep_highest(VOID_RANGES_MAX);
         self.progress.next = target;
         let dead = self.dead_offsets.range((topic, queue, target)..(topic, queue, cursor.max(target)));
         let mut settled: Vec<u64> = dead.map(|((_, _, offset), _)| *offset).collect();

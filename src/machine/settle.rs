@@ -9,7 +9,6 @@ use super::apply::Effects;
 use super::draft::Draft;
 use super::facts::{Fact, FailCause};
 use super::progress::Where;
-use super::refusal::Refusal;
 use super::requests::{SettleOp, SettleStatus, SettledAs};
 use super::state::{Item, ItemState, LastEnd, Machine};
 
@@ -28,16 +27,12 @@ enum Standing<'a> {
 }
 
 impl Draft {
-    /// Settles leases of one group, in order; the answers are in input order. `None` is a text that is no receipt.
-    ///
-    /// # Errors
-    /// When there is no such group.
-    pub fn settle(
-        &mut self,
-        group: &GroupName,
-        ops: &[(Option<Receipt>, SettleOp)],
-    ) -> Result<Vec<SettleStatus>, Refusal> {
-        let (id, _) = self.machine.find_group(group)?;
+    /// Settles leases of one group, in order; the answers are in input order. `None` is a text that is no receipt. A
+    /// group that does not exist has no receipts: all are invalid.
+    pub fn settle(&mut self, group: &GroupName, ops: &[(Option<Receipt>, SettleOp)]) -> Vec<SettleStatus> {
+        let Some(id) = self.machine.group_names.get(group).copied() else {
+            return vec![SettleStatus::Invalid; ops.len()];
+        };
         let mut acks = Acks::default();
         let mut extended = BTreeSet::new();
         let mut statuses = Vec::with_capacity(ops.len());
@@ -62,7 +57,7 @@ impl Draft {
             statuses.push(status);
         }
         self.flush(&mut acks);
-        Ok(statuses)
+        statuses
     }
 
     /// Settles one lease, whatever its group.
@@ -191,7 +186,8 @@ fn target_of(receipt: &Receipt) -> Where {
 }
 
 impl Machine {
-    /// What a receipt means: from the cursor, the settled ranges, the dead letters and how the last lease ended.
+    /// What a receipt means: from the cursor, the settled and the void ranges, the dead letters, what was redriven, and
+    /// how the last lease ended.
     fn standing(&self, receipt: &Receipt) -> Standing<'_> {
         let Some(group) = self.groups.get(&receipt.group) else { return Standing::Invalid };
         let topic = self.topics.get(&receipt.topic);
@@ -205,16 +201,20 @@ impl Machine {
         if let Some(item) = progress.items.get(&place) {
             return standing_of(item, receipt);
         }
+        if group.dead.contains_key(&receipt.position) {
+            return Standing::Already;
+        }
+        if progress.redriven.contains_key(&receipt.position) {
+            return Standing::Expired;
+        }
+        // Of a redriven message that a seek brought back to its own offset this cannot be told: it counts as settled.
         let settled = if place.turn == 0 {
-            place.offset < progress.next || progress.settled_beyond(place.offset)
+            let looked_at = place.offset < progress.next || progress.beyond.contains(place.offset);
+            looked_at && !progress.void.contains(place.offset)
         } else {
             place.turn <= progress.redrives
         };
-        if settled || group.dead.contains_key(&receipt.position) {
-            Standing::Already
-        } else {
-            Standing::Expired
-        }
+        if settled { Standing::Already } else { Standing::Expired }
     }
 
     pub(super) fn apply_acked(&mut self, at: Where, places: &[Place], effects: &mut Effects) {

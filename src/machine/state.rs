@@ -10,6 +10,8 @@ use crate::model::{
     TopicSettings,
 };
 
+use super::ranges::Ranges;
+
 /// Everything the log adds up to, except bodies and settled history. Cloning is O(1) and shares everything.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
@@ -102,10 +104,16 @@ pub struct Group {
     pub dead_offsets: OrdMap<(TopicId, QueueNo, u64), Position>,
 }
 
+/// Most ranges that one group keeps of what was skipped in one queue. It is what a receipt of a message that was neither
+/// acked nor dead-lettered is known by, so there is no natural bound; below the lowest kept range such a receipt counts
+/// as one of an acked message.
+pub(super) const VOID_RANGES_MAX: usize = 1_000;
+
 /// How far one group is in one queue.
 ///
-/// Every offset below `next` is either in `items` or settled; so nothing needs to be kept about settled ones. Offsets
-/// from `next` on have not been looked at, except that those in `beyond` are settled already.
+/// Every offset below `next` is either in `items` or settled; so nothing needs to be kept about settled ones, except
+/// that nobody settled those in `void`. Offsets from `next` on have not been looked at, except that those in `beyond`
+/// are settled already.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// The first offset not looked at yet.
@@ -116,8 +124,13 @@ pub struct Progress {
     pub ready: OrdSet<Place>,
     /// In ordered groups: every item by lane, in lane order.
     pub lanes: OrdSet<(u64, Place)>,
-    /// Ranges (start → end, exclusive) of offsets at or above `next` that are settled already.
-    pub beyond: OrdMap<u64, u64>,
+    /// Redriven messages among the items, those whose turn is not 0, by message.
+    pub redriven: OrdMap<Position, Place>,
+    /// Offsets at or above `next` that are settled already.
+    pub beyond: Ranges,
+    /// Settled offsets whose messages a seek skipped or their TTL took after they may have been leased: their receipts
+    /// are expired. At most [`VOID_RANGES_MAX`] ranges, the highest; of what retention has passed, none.
+    pub void: Ranges,
     /// Leased items.
     pub leased: u64,
     /// Items that wait for a retry.

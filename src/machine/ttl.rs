@@ -61,7 +61,7 @@ impl Draft {
         let expired = |entry: &&QueueEntry| {
             entry.expires_at <= self.time
                 && (progress.next..next_offset).contains(&entry.offset)
-                && !progress.settled_beyond(entry.offset)
+                && !progress.beyond.contains(entry.offset)
                 && filter.matches(entry.tag.as_deref())
         };
         entries.iter().filter(expired).take(most).map(|entry| Expiry::of(entry, dead)).collect()
@@ -117,16 +117,21 @@ impl Machine {
         let Some(name) = self.topics.get(&target.topic).map(|topic| topic.name.clone()) else { return };
         let Some(mut open) = self.open(target, effects) else { return };
         for place in places {
-            open.take(*place);
+            // A redriven message has no TTL.
+            if open.take(*place).is_some() && place.turn == 0 {
+                open.progress.make_void(place.offset);
+            }
         }
         for expiry in beyond {
-            if expiry.offset < open.progress.next || open.progress.settled_beyond(expiry.offset) {
+            if expiry.offset < open.progress.next || open.progress.beyond.contains(expiry.offset) {
                 continue;
             }
             open.progress.settle_beyond(expiry.offset);
             if expiry.dead {
                 let round = open.progress.round;
                 open.bury(Burial::unseen(expiry, round, &name, (at, time)), DeadReason::Expired);
+            } else {
+                open.progress.void_unlooked(expiry.offset);
             }
         }
         // Settling may have moved the cursor past a redriven message that waited for it.

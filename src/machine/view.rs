@@ -249,8 +249,7 @@ impl Progress {
     /// Messages of the queue that were not looked at and are not settled.
     #[must_use]
     pub fn unlooked(&self, next_offset: u64) -> u64 {
-        let settled: u64 = self.beyond.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
-        next_offset.saturating_sub(self.next).saturating_sub(settled)
+        next_offset.saturating_sub(self.next).saturating_sub(self.beyond.offsets())
     }
 }
 

@@ -44,7 +44,8 @@ impl Model {
             let seen = &other.by_group[group];
             let held = matches!(seen.state, State::Leased { .. });
             leased += usize::from(held);
-            let settled = matches!(seen.state, State::Acked | State::Dead) || self.is_expired(other, group);
+            let settled = matches!(seen.state, State::Acked | State::Dead | State::Skipped)
+                || self.is_expired(other, group);
             let together = answer.iter().any(|receipt| receipt.position == other.position);
             let earlier = other.offset.is_some() && seen.place < this.by_group[group].place;
             ensure(!earlier || settled || (held && together), || {
@@ -76,10 +77,9 @@ impl Model {
             && matches!(seen.state, State::Ready | State::Retrying { .. })
             && matches!(op, SettleOp::Ack | SettleOp::Nack { .. } | SettleOp::DeadLetter { .. });
         if !leased && !late {
-            // An own place is settled with its message; a redriven message left it, and has a place of its own.
-            let same_place = seen.place == (receipt.place.offset, receipt.place.turn);
-            let settled = matches!(seen.state, State::Acked | State::Dead | State::Expired);
-            let left = !same_place;
+            // What a redriven message left behind when a seek brought it back to its own offset is not told apart.
+            let left = receipt.place.turn > 0 && seen.place.1 == 0;
+            let settled = matches!(seen.state, State::Acked | State::Dead);
             let already = settled || left || seen.nacked == Some(receipt);
             return if already { SettleStatus::Already } else { SettleStatus::Expired };
         }

@@ -215,16 +215,19 @@ fn settle(witness: &mut Witness) {
         [("ack", "ack"), ("nack", "nack"), ("extend", "extend"), ("deadLetter", "dead-letter")]
     {
         witness.see((operation, 400), &format!("{group}/{verb}"), &[], b"{}");
-        witness.see((operation, 404), &format!("/v1/groups/nobody/{verb}"), &[], &one("x"));
+        let answer =
+            witness.see((operation, 200), &format!("/v1/groups/nobody/{verb}"), &[], &one(&receipts[0]));
+        assert_eq!(
+            answer.json()["results"][0]["status"],
+            "invalid",
+            "a group that is not there has no receipts"
+        );
         witness.see((operation, 413), &format!("{group}/{verb}"), &[], &many);
     }
     witness.see(("settle", 400), &format!("{group}/settle"), &[], b"{\"acks\": 1}");
-    witness.see(
-        ("settle", 404),
-        "/v1/groups/nobody/settle",
-        &[],
-        &text(&json!({"acks": [{"receipt": "x"}]})),
-    );
+    let nobody = text(&json!({"acks": [{"receipt": receipts[0]}]}));
+    let answer = witness.see(("settle", 200), "/v1/groups/nobody/settle", &[], &nobody);
+    assert_eq!(answer.json()["results"][0]["status"], "invalid");
     witness.see(("settle", 413), &format!("{group}/settle"), &[], &text(&json!({ "acks": acks })));
 
     // A seek ends the leases of its topic; going back, the message is ready again and the receipt means nothing.

@@ -97,10 +97,12 @@ impl ImageDecoder {
                 self.open_part(Some(of), reader)
             }
             kind::ITEM => self.item(reader),
-            kind::BEYOND => {
+            kind::BEYOND | kind::VOID => {
                 let (start, end) = (reader.number()?, reader.number()?);
                 let part = self.part.as_mut().ok_or(reader.error("a range of nothing"))?;
-                part.progress.beyond.insert(start, end);
+                let ranges =
+                    if kind == kind::VOID { &mut part.progress.void } else { &mut part.progress.beyond };
+                ranges.insert(start, end);
                 Ok(())
             }
             kind::DEAD => self.dead(reader),
@@ -129,7 +131,7 @@ impl ImageDecoder {
     }
 
     fn header(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        if reader.byte()? != VERSION {
+        if !(1..=VERSION).contains(&reader.byte()?) {
             return Err(reader.error("an image of an unknown version"));
         }
         self.machine.now = reader.time()?;
@@ -197,6 +199,9 @@ impl ImageDecoder {
         }
         if part.keeps_lanes {
             part.progress.lanes.insert((item.lane, place));
+        }
+        if place.turn > 0 {
+            part.progress.redriven.insert(item.position, place);
         }
         part.progress.items.insert(place, item);
         Ok(())

@@ -26,8 +26,20 @@ pub(super) struct ProgressHead {
 }
 
 pub(super) fn put_progress(out: &mut BytesMut, part: &Progress) {
-    let Progress { next, items: _, ready: _, lanes, beyond: _, leased, retrying, round, max_round, redrives } =
-        part;
+    let Progress {
+        next,
+        items: _,
+        ready: _,
+        lanes,
+        redriven: _,
+        beyond: _,
+        void: _,
+        leased,
+        retrying,
+        round,
+        max_round,
+        redrives,
+    } = part;
     put_number(out, *next);
     put_number(out, *round);
     put_number(out, *max_round);

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use super::super::ranges::Ranges;
 use super::super::state::*;
 use super::*;
 use crate::model::*;
@@ -56,10 +57,15 @@ fn progress(ordered: bool) -> Progress {
         if ordered {
             part.lanes.insert((item.lane, place));
         }
+        if place.turn > 0 {
+            part.redriven.insert(item.position, place);
+        }
         part.items.insert(place, item);
     }
     part.beyond.insert(60, 70);
     part.beyond.insert(80, 81);
+    part.void.insert(4, 9);
+    part.void.insert(62, 63);
     part
 }
 
@@ -172,6 +178,28 @@ fn an_image_holds_everything() {
         assert_eq!(picture(&again), picture(&machine));
         let twice: Vec<Bytes> = again.encode_image().collect();
         assert_eq!(twice, machine.encode_image().collect::<Vec<_>>(), "equal states give equal bytes");
+    }
+}
+
+/// The byte of the version stands behind that of the header.
+#[test]
+fn an_image_of_version_1_is_one_without_void_ranges() {
+    let mut before = machine(5);
+    let without = |part: &Arc<Progress>| Arc::new(Progress { void: Ranges::default(), ..(**part).clone() });
+    for (_, group) in before.groups.clone() {
+        let key = before.group_names[&group.name];
+        let progress = group.progress.iter().map(|(at, part)| (*at, without(part))).collect();
+        before.groups.insert(key, Arc::new(Group { progress, ..(*group).clone() }));
+    }
+    before.trash = before.trash.iter().map(without).collect();
+    let mut image = before.encode_image().collect::<Vec<_>>().concat();
+    assert_eq!(image[..2], [kind::HEADER, VERSION]);
+    for (version, good) in [(1, true), (VERSION, true), (0, false), (VERSION + 1, false)] {
+        image[1] = version;
+        let mut decoder = ImageDecoder::new();
+        let read = decoder.feed(&image).and_then(|()| decoder.finish());
+        assert_eq!(read.is_ok(), good, "version {version}");
+        assert!(!good || picture(&read.unwrap()) == picture(&before));
     }
 }
 
