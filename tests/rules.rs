@@ -107,6 +107,31 @@ fn a_schedule_that_cannot_be_decided_holds_up_nothing_else() {
     assert_eq!(receive(&mut world, "g").messages.len(), 1, "readable again");
 }
 
+/// A deleted topic's schedule goes in steps, and leaves the schedule of another topic in its order.
+#[test]
+fn schedules_of_a_deleted_topic_are_swept_a_thousand_at_a_time() {
+    let mut world = World::new();
+    topic(&mut world, "gone", 1);
+    topic(&mut world, "stays", 2);
+    group(&mut world, "g", &["stays"], GroupSettings::default());
+    let later = |millis| NewMessage { delay: Delay::For(millis), ..message("later", None) };
+    for _ in 0..5 {
+        produce(&mut world, "gone", (0..500).map(|at| later(60_000 + at)).collect());
+        produce(&mut world, "stays", vec![later(60_200), later(60_100)]);
+    }
+    let due = world.machine.due_scheduled(10_000, world.now.plus(60_300));
+    assert_eq!(due.len(), 5 * 301 + 10);
+    assert!(due.windows(2).all(|pair| (pair[0].0, pair[0].1) < (pair[1].0, pair[1].1)), "in order");
+    world.decide(|draft, _| draft.delete_topic(&"gone".parse().unwrap(), true)).0.unwrap();
+    assert_eq!(world.machine.held(), 10, "it is void at once");
+    let ticks: Vec<usize> =
+        (0..4).map(|_| world.decide(|draft, candidates| draft.tick(candidates)).0).collect();
+    assert_eq!(ticks, [1_000, 1_000, 500, 0]);
+    assert_eq!(world.machine.next_due(), Some(world.now.plus(60_100)), "nothing is left to sweep");
+    wait(&mut world, 60_200);
+    assert_eq!(receive(&mut world, "g").messages.len(), 10);
+}
+
 /// Sweeps until there is nothing left to sweep; answers how often it was asked.
 fn sweep(world: &mut World) -> usize {
     let mut expired = world.entries.clone();

@@ -130,7 +130,7 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("reason_bytes_max", count(model::REASON_BYTES_MAX)),
         ("waiters_max", count(model::WAITERS_MAX)),
         ("sockets_max", count(model::SOCKETS_MAX)),
-        ("unready_max", count(model::UNREADY_MAX)),
+        ("held_max", count(model::HELD_MAX)),
     ];
     out.open();
     for (name, value) in limits {

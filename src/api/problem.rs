@@ -358,7 +358,7 @@ impl From<&Refusal> for Problem {
             Refusal::ConfirmNeeded { .. } => Code::ConfirmNeeded,
             Refusal::Exists(_) => Code::Exists,
             Refusal::TooManyTopics(_) | Refusal::TooManyGroups(_) => Code::LimitReached,
-            Refusal::TooManyUnready(_) => Code::Overloaded,
+            Refusal::TooManyHeld(_) => Code::Overloaded,
             Refusal::DeadLetterNotFound => Code::DeadLetterNotFound,
             Refusal::TopicGone(_) => Code::TopicGone,
         };
@@ -444,7 +444,7 @@ mod tests {
             (BrokerError::NotReady("starting".into()), 503, "not_ready"),
             (BrokerError::OutcomeUnknown, 504, "outcome_unknown"),
             (BrokerError::DiskFull("full".into()), 507, "disk_full"),
-            (BrokerError::Refused(Refusal::TooManyUnready(7)), 503, "overloaded"),
+            (BrokerError::Refused(Refusal::TooManyHeld(7)), 503, "overloaded"),
         ] {
             let problem = Problem::from(error);
             assert_eq!(problem.code.row().name, code);

@@ -196,7 +196,7 @@ impl Broker {
         let (known_offset, due) = match logged.meta.state {
             crate::machine::ProducedAs::Ready { offset } => (Some(offset), None),
             crate::machine::ProducedAs::Scheduled { due } => {
-                (None, Some(due).filter(|due| machine.is_scheduled(*due, position)))
+                (None, Some(due).filter(|due| machine.is_scheduled(logged.meta.topic, *due, position)))
             }
         };
         let offset = offset.or(known_offset);
@@ -433,7 +433,7 @@ fn topic_view(machine: &Machine, topic: &Topic) -> TopicView {
                 next_offset: state.next_offset,
             })
             .collect(),
-        scheduled: topic.scheduled,
+        scheduled: topic.schedule.len() as u64,
         groups: topic
             .groups
             .iter()

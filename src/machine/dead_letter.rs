@@ -186,8 +186,7 @@ impl OpenProgress<'_> {
             at: burial.at,
             history: burial.history,
         };
-        self.dead_offsets.insert((topic, queue, burial.offset), burial.position);
-        self.dead.insert(burial.position, dead);
+        self.add_dead(burial.position, dead);
     }
 }
 
@@ -225,8 +224,7 @@ impl Machine {
             let Some(mut open) = self.open(Where { group: group_id, topic, queue }, effects) else {
                 continue;
             };
-            if let Some(dead) = open.dead.remove(&position) {
-                open.dead_offsets.remove(&(topic, queue, dead.offset));
+            if let Some(dead) = open.take_dead(position) {
                 open.rise(position, dead, end);
             }
         }
@@ -237,6 +235,7 @@ impl Machine {
         let group = Arc::make_mut(group);
         group.dead_offsets.clear();
         let dead = std::mem::take(&mut group.dead);
+        self.held = self.held.saturating_sub(dead.len() as u64);
         if !dead.is_empty() {
             self.dead_trash.push_back(dead);
         }

@@ -6,7 +6,7 @@ use crate::model::{Place, Position, Timestamp};
 
 use super::draft::Draft;
 use super::facts::OWN_ENTRY;
-use super::state::{Dead, Group, History, Item, ItemState, LastEnd, Machine, Progress, Topic};
+use super::state::{Dead, Group, History, Item, ItemState, LastEnd, Machine, Progress, Schedule, Topic};
 
 impl Machine {
     /// A 64-bit digest over everything in the state, in key order. Equal states have equal digests, on every machine.
@@ -79,12 +79,6 @@ impl Walk {
             self.text(name.as_str());
             self.number(id.0);
         }
-        self.number(machine.scheduled.len() as u64);
-        for ((due, position), scheduled) in &machine.scheduled {
-            self.number(due.0);
-            self.position(*position);
-            self.numbers([scheduled.topic.0.into(), scheduled.queue.into()]);
-        }
         self.number(machine.deadlines.len() as u64);
         for deadline in &machine.deadlines {
             self.number(deadline.at.0);
@@ -104,13 +98,27 @@ impl Walk {
                 self.dead(*position, dead);
             }
         }
+        self.number(machine.schedule_trash.len() as u64);
+        for schedule in &machine.schedule_trash {
+            self.schedule(schedule);
+        }
+    }
+
+    fn schedule(&mut self, schedule: &Schedule) {
+        self.number(schedule.len() as u64);
+        for ((due, position), queue) in schedule {
+            self.number(due.0);
+            self.position(*position);
+            self.number(*queue);
+        }
     }
 
     fn topic(&mut self, topic: &Topic) {
         self.text(topic.name.as_str());
         let settings = &topic.settings;
         self.numbers([settings.queues.into(), settings.max_age_ms, topic.made_at.0]);
-        self.numbers([topic.next_queue.into(), topic.scheduled, topic.queues.len() as u64]);
+        self.schedule(&topic.schedule);
+        self.numbers([topic.next_queue.into(), topic.queues.len() as u64]);
         for queue in &topic.queues {
             self.numbers([queue.next_offset, queue.first_kept]);
         }

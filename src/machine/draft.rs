@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{GroupId, Position, QueueEntry, QueueNo, Timestamp, TopicId};
+use crate::model::{GroupId, HELD_MAX, Position, QueueEntry, QueueNo, Timestamp, TopicId};
 
 use super::apply::Effects;
 use super::facts::{Batch, Fact, OWN_ENTRY, ProducedAs};
@@ -39,6 +39,8 @@ pub struct Draft {
     pub(super) bytes: usize,
     /// Entries of messages made ready by this very batch.
     pub(super) fresh: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>,
+    /// Most messages that the node may hold.
+    pub(super) held_max: u64,
     base: u64,
     /// Bytes from which on this entry is closed.
     full_at: usize,
@@ -68,6 +70,7 @@ impl Draft {
             facts: Vec::new(),
             bytes: 0,
             fresh: BTreeMap::new(),
+            held_max: HELD_MAX as u64,
             base: machine.base,
             full_at: ENTRY_BYTES,
             effects: Effects::default(),

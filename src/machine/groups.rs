@@ -271,6 +271,7 @@ impl Machine {
         let Some(progress) = group.progress.remove(&(at.topic, at.queue)) else { return };
         group.in_flight = group.in_flight.saturating_sub(progress.leased);
         group.retrying = group.retrying.saturating_sub(progress.retrying);
+        self.held = self.held.saturating_sub(progress.items.len() as u64);
         end_leases(&progress, effects);
         effects.woken.insert(at.group);
         if !progress.items.is_empty() {
@@ -287,11 +288,13 @@ impl Machine {
             {
                 Arc::make_mut(topic).groups.remove(&id);
             }
+            self.held = self.held.saturating_sub(progress.items.len() as u64);
             end_leases(progress, effects);
             if !progress.items.is_empty() {
                 self.trash.push_back(Arc::clone(progress));
             }
         }
+        self.held = self.held.saturating_sub(group.dead.len() as u64);
         if !group.dead.is_empty() {
             self.dead_trash.push_back(group.dead.clone());
         }

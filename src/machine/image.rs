@@ -19,9 +19,10 @@
 //! | Dead trash | 11 | none; its dead letters follow |
 //! | End | 12, always last | number of records before it |
 //! | Void | 13 | start, end: a range of the progress before whose receipts are expired; since version 2 |
+//! | Schedule trash | 14 | none; scheduled messages of a deleted topic follow; since version 2 |
 //!
 //! `records.rs` has the tables of progress, item and dead letter. What follows from the rest is not written: names,
-//! ready sets, lanes of ordered groups, what was redriven. Deadlines are written, leftovers of deleted things included, because a tick
+//! ready sets, lanes of ordered groups, what was redriven, what is scheduled first, how much is held. Deadlines are written, leftovers of deleted things included, because a tick
 //! counts them.
 
 mod decode;
@@ -35,11 +36,14 @@ use crate::model::wire::{put_count, put_number, put_text};
 use crate::model::{GroupId, Position, QueueNo, Timestamp, TopicId};
 
 use super::codec::fields::{put_json, put_place, put_position};
-use super::state::{Dead, Deadline, DeadlineKind, Group, Item, Machine, Progress, Scheduled, Topic};
+use super::state::{
+    Dead, Deadline, DeadlineKind, Group, Item, Machine, Progress, Schedule, Scheduled, Topic,
+};
 
 pub use decode::ImageDecoder;
 
-/// Version 1 had no void ranges: it is read as a state without any.
+/// Version 1 had neither void ranges nor schedule trash: it is read as a state without any, and what it still has in
+/// the schedule of deleted topics is passed over.
 const VERSION: u8 = 2;
 
 /// A chunk is closed once it has this many bytes. A record is far smaller, settings aside (at most about half a MiB).
@@ -60,6 +64,7 @@ mod kind {
     pub(super) const DEAD_TRASH: u8 = 11;
     pub(super) const END: u8 = 12;
     pub(super) const VOID: u8 = 13;
+    pub(super) const SCHEDULE_TRASH: u8 = 14;
 }
 
 /// One record, still where it lies in the state.
@@ -76,6 +81,7 @@ enum Record<'a> {
     Deadline(&'a Deadline),
     Trash(&'a Progress),
     DeadTrash,
+    ScheduleTrash,
 }
 
 impl Machine {
@@ -116,15 +122,17 @@ impl Machine {
             topic_names: _,
             groups,
             group_names: _,
-            scheduled,
+            next_scheduled: _,
             deadlines,
             trash,
             dead_trash,
+            schedule_trash,
+            held: _,
         } = self;
         std::iter::once(Record::Header(self))
             .chain(topics.iter().map(|(id, topic)| Record::Topic(*id, topic)))
             .chain(groups.iter().flat_map(|(id, group)| group_records(*id, group)))
-            .chain(scheduled.iter().map(|((due, position), it)| Record::Scheduled(*due, *position, *it)))
+            .chain(topics.iter().flat_map(|(id, topic)| scheduled_records(*id, &topic.schedule)))
             .chain(deadlines.iter().map(Record::Deadline))
             .chain(
                 trash
@@ -134,6 +142,9 @@ impl Machine {
             .chain(dead_trash.iter().flat_map(|set| {
                 std::iter::once(Record::DeadTrash)
                     .chain(set.iter().map(|(position, dead)| Record::Dead(*position, dead, false)))
+            }))
+            .chain(schedule_trash.iter().flat_map(|schedule| {
+                std::iter::once(Record::ScheduleTrash).chain(scheduled_records(TopicId(0), schedule))
             }))
     }
 }
@@ -147,6 +158,13 @@ fn group_records(id: GroupId, group: &Group) -> impl Iterator<Item = Record<'_>>
         Record::Dead(*position, dead, group.dead_offsets.get(&stood) == Some(position))
     });
     std::iter::once(Record::Group(id, group)).chain(progress).chain(dead)
+}
+
+fn scheduled_records(topic: TopicId, schedule: &Schedule) -> impl Iterator<Item = Record<'_>> {
+    let record = move |((due, position), queue): (&(Timestamp, Position), &QueueNo)| {
+        Record::Scheduled(*due, *position, Scheduled { topic, queue: *queue })
+    };
+    schedule.iter().map(record)
 }
 
 fn progress_records(part: &Progress) -> impl Iterator<Item = Record<'_>> {
@@ -197,6 +215,7 @@ fn put_record(out: &mut BytesMut, record: &Record<'_>) {
             records::put_progress(out, part);
         }
         Record::DeadTrash => out.put_u8(kind::DEAD_TRASH),
+        Record::ScheduleTrash => out.put_u8(kind::SCHEDULE_TRASH),
     }
 }
 
@@ -207,14 +226,14 @@ fn put_range(out: &mut BytesMut, kind: u8, start: u64, end: u64) {
 }
 
 fn put_topic(out: &mut BytesMut, id: TopicId, topic: &Topic) {
-    let Topic { name, settings, made_at, queues, next_queue, scheduled, groups } = topic;
+    let Topic { name, settings, made_at, queues, next_queue, schedule, groups } = topic;
     out.put_u8(kind::TOPIC);
     put_number(out, id.0);
     put_text(out, name.as_str());
     put_json(out, settings);
     put_number(out, made_at.0);
     put_number(out, *next_queue);
-    put_number(out, *scheduled);
+    put_count(out, schedule.len());
     put_count(out, queues.len());
     for queue in queues {
         put_number(out, queue.next_offset);

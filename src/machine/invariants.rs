@@ -1,11 +1,12 @@
 //! What must always be true of the state. Tests ask after every command.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::model::{GroupId, Place};
+use crate::model::{GroupId, Place, TopicId};
 
 use super::progress::Where;
-use super::state::{DeadlineKind, Group, Item, ItemState, Machine, Progress, VOID_RANGES_MAX};
+use super::state::{DeadlineKind, Group, Item, ItemState, Machine, Progress, Topic, VOID_RANGES_MAX};
 
 /// Says what is wrong unless `holds`.
 fn ensure(holds: bool, broken: impl FnOnce() -> String) -> Result<(), String> {
@@ -20,17 +21,16 @@ impl Machine {
     pub fn check(&self) -> Result<(), String> {
         ensure(self.topics.len() == self.topic_names.len(), || "topics and their names differ".into())?;
         ensure(self.groups.len() == self.group_names.len(), || "groups and their names differ".into())?;
-        let mut scheduled: BTreeMap<_, u64> = BTreeMap::new();
-        for of in self.scheduled.values() {
-            *scheduled.entry(of.topic).or_default() += 1;
-        }
+        let first = |(id, topic): (&TopicId, &Arc<Topic>)| {
+            topic.schedule.get_min().map(|((due, position), _)| (*due, *position, *id))
+        };
+        let firsts: imbl::OrdSet<_> = self.topics.iter().filter_map(first).collect();
+        ensure(firsts == self.next_scheduled, || "schedules and the first of each differ".into())?;
+        let held = self.count_held();
+        ensure(held == self.held, || format!("{} messages are held, counted are {held}", self.held))?;
         for (id, topic) in &self.topics {
             let name = &topic.name;
             ensure(self.topic_names.get(name) == Some(id), || format!("topic {name} is not found by name"))?;
-            let waiting = scheduled.get(id).copied().unwrap_or_default();
-            ensure(topic.scheduled == waiting, || {
-                format!("topic {name} counts {} scheduled messages, there are {waiting}", topic.scheduled)
-            })?;
             ensure(topic.queues.len() == usize::from(topic.settings.queues), || {
                 format!("topic {name} has another number of queues than it is set to")
             })?;

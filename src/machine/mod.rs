@@ -16,6 +16,7 @@ mod digest;
 mod draft;
 mod facts;
 mod groups;
+mod held;
 mod image;
 mod invariants;
 mod lane;
@@ -52,6 +53,6 @@ pub use requests::{
 };
 pub use state::{
     Dead, Deadline, DeadlineKind, Group, History, Item, ItemState, LastEnd, Lease, Machine, Progress,
-    QueueState, Scheduled, Topic,
+    QueueState, Schedule, Scheduled, Topic,
 };
 pub use view::{GroupStats, Want};

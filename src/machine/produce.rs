@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::model::{
-    DELAY_MS_MAX, Position, QueueNo, Timestamp, TopicId, TopicName, TopicSettings, UNREADY_MAX,
-};
+use crate::model::{DELAY_MS_MAX, Position, QueueNo, Timestamp, TopicId, TopicName, TopicSettings};
 
 use super::apply::Effects;
 use super::draft::Draft;
 use super::facts::{Fact, Produced, ProducedAs};
 use super::refusal::Refusal;
 use super::requests::{Accepted, Delay, NewMessage, ProduceRequest};
-use super::state::{Machine, Scheduled};
+use super::state::Machine;
 
 impl Draft {
     /// Accepts messages, each for itself: the answers are in input order.
@@ -20,8 +18,7 @@ impl Draft {
     /// When the topic is missing and may not be made, or there are too many topics.
     pub fn produce(&mut self, request: &ProduceRequest) -> Result<Vec<Result<Accepted, Refusal>>, Refusal> {
         let topic = self.topic_or_make(&request.topic, request.auto_create)?;
-        let mut room = None;
-        Ok(request.messages.iter().map(|new| self.accept(topic, new, &mut room)).collect())
+        Ok(request.messages.iter().map(|new| self.accept(topic, new)).collect())
     }
 
     /// The topic of that name; makes it with default settings when it is missing and `auto_create` says so.
@@ -35,19 +32,12 @@ impl Draft {
         self.new_topic(name.clone(), TopicSettings::default())
     }
 
-    /// `room`: how many more messages may be scheduled, counted once a request and only if one is.
-    fn accept(
-        &mut self,
-        topic: TopicId,
-        new: &NewMessage,
-        room: &mut Option<usize>,
-    ) -> Result<Accepted, Refusal> {
+    fn accept(&mut self, topic: TopicId, new: &NewMessage) -> Result<Accepted, Refusal> {
         let due = self.due(new.delay)?;
         let queue = self.queue_for(topic, new)?;
         let state = match due {
             Some(due) => {
-                let left = room.get_or_insert_with(|| UNREADY_MAX.saturating_sub(self.machine.unready()));
-                *left = left.checked_sub(1).ok_or(Refusal::TooManyUnready(UNREADY_MAX))?;
+                self.room_for_one()?;
                 ProducedAs::Scheduled { due }
             }
             None => ProducedAs::Ready { offset: self.machine.next_offset(topic, queue) },
@@ -104,11 +94,7 @@ impl Machine {
             topic.next_queue = (produced.queue + 1) % topic.settings.queues.max(1);
         }
         match produced.state {
-            ProducedAs::Scheduled { due } => {
-                topic.scheduled += 1;
-                let scheduled = Scheduled { topic: produced.topic, queue: produced.queue };
-                self.scheduled.insert((due, at), scheduled);
-            }
+            ProducedAs::Scheduled { due } => self.schedule(produced.topic, (due, at), produced.queue),
             ProducedAs::Ready { offset } => {
                 if let Some(queue) = topic.queues.get_mut(produced.queue.into()) {
                     queue.next_offset = queue.next_offset.max(offset + 1);
@@ -122,64 +108,5 @@ impl Machine {
     pub(super) fn next_offset(&self, topic: TopicId, queue: QueueNo) -> u64 {
         let queue = self.topics.get(&topic).and_then(|topic| topic.queues.get(queue.into()));
         queue.map_or(0, |queue| queue.next_offset)
-    }
-
-    /// Scheduled, retrying and dead messages together.
-    pub(super) fn unready(&self) -> usize {
-        let of_groups: usize = self
-            .groups
-            .values()
-            .map(|group| group.dead.len() + usize::try_from(group.retrying).unwrap_or(usize::MAX))
-            .sum();
-        self.scheduled.len() + of_groups
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Candidates, PutMode, ReceiveRequest, SettleOp};
-    use super::*;
-    use crate::model::{GroupSettings, Subscription};
-
-    fn message(delay: Delay) -> NewMessage {
-        NewMessage { queue: Some(0), delay, ..NewMessage::default() }
-    }
-
-    #[test]
-    fn the_bound_on_what_waits_counts_schedules_retries_and_dead_letters() {
-        let mut draft = Draft::new(&Machine::default(), Timestamp(1), Box::new(|| 7));
-        let topic: TopicName = "t".parse().unwrap();
-        let subscription = Subscription { topic: topic.clone(), filter: Default::default() };
-        let settings = GroupSettings { subscriptions: vec![subscription], ..GroupSettings::default() };
-        let put = (PutMode::Upsert, true);
-        draft.put_group("g".parse().unwrap(), settings, put, &Candidates::default()).unwrap();
-        let messages = vec![message(Delay::For(5)), message(Delay::None), message(Delay::None)];
-        draft.produce(&ProduceRequest { topic, auto_create: false, messages }).unwrap();
-        assert_eq!(draft.machine.unready(), 1, "what is ready does not count");
-        let request = ReceiveRequest {
-            group: "g".parse().unwrap(),
-            topic: None,
-            auto_create: false,
-            max_messages: 2,
-            max_bytes: 1,
-            lease_ms: None,
-            session: 0,
-            client: "test".into(),
-            turn: 0,
-        };
-        let received = draft.receive(&request, &Candidates::default()).unwrap();
-        assert_eq!((received.messages.len(), draft.machine.unready()), (2, 1), "nor what is leased");
-        let receipt = |at: usize| received.messages[at].receipt(received.group, super::super::OWN_ENTRY);
-        draft.settle_anywhere(&receipt(0), &SettleOp::Nack { delay_ms: None, reason: None });
-        assert_eq!(draft.machine.unready(), 2);
-        draft.settle_anywhere(&receipt(1), &SettleOp::DeadLetter { reason: None });
-        assert_eq!(draft.machine.unready(), 3);
-        let mut room = Some(0);
-        let refused = draft.accept(TopicId(0), &message(Delay::For(5)), &mut room);
-        assert_eq!(refused, Err(Refusal::TooManyUnready(UNREADY_MAX)));
-        assert!(
-            draft.accept(TopicId(0), &message(Delay::None), &mut room).is_ok(),
-            "only schedules are refused"
-        );
     }
 }

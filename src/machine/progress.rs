@@ -27,7 +27,8 @@ pub(super) struct OpenProgress<'a> {
     pub(super) progress: &'a mut Progress,
     in_flight: &'a mut u64,
     retrying: &'a mut u64,
-    pub(super) dead: &'a mut OrdMap<Position, Dead>,
+    held: &'a mut u64,
+    dead: &'a mut OrdMap<Position, Dead>,
     pub(super) dead_offsets: &'a mut OrdMap<(TopicId, QueueNo, u64), Position>,
     deadlines: &'a mut OrdSet<Deadline>,
     pub(super) effects: &'a mut Effects,
@@ -45,6 +46,7 @@ impl Machine {
             progress,
             in_flight: &mut group.in_flight,
             retrying: &mut group.retrying,
+            held: &mut self.held,
             dead: &mut group.dead,
             dead_offsets: &mut group.dead_offsets,
             deadlines: &mut self.deadlines,
@@ -67,13 +69,16 @@ impl OpenProgress<'_> {
         if place.turn > 0 {
             self.progress.redriven.insert(item.position, place);
         }
-        self.progress.items.insert(place, item);
+        if self.progress.items.insert(place, item).is_none() {
+            *self.held += 1;
+        }
     }
 
     /// Takes an item out for good: its place is settled. The next of its lane moves up.
     pub(super) fn take(&mut self, place: Place) -> Option<Item> {
         let was_full = self.is_full();
         let item = self.progress.items.remove(&place)?;
+        *self.held = self.held.saturating_sub(1);
         self.forget(place, &item);
         if place.turn > 0 {
             self.progress.redriven.remove(&item.position);
@@ -119,6 +124,22 @@ impl OpenProgress<'_> {
         let before = std::mem::replace(&mut lease.until, until);
         self.deadlines.remove(&self.at.deadline(DeadlineKind::Lease, before, place, position));
         self.deadlines.insert(self.at.deadline(DeadlineKind::Lease, until, place, position));
+    }
+
+    /// Adds a dead letter.
+    pub(super) fn add_dead(&mut self, position: Position, dead: Dead) {
+        self.dead_offsets.insert((dead.topic, dead.queue, dead.offset), position);
+        if self.dead.insert(position, dead).is_none() {
+            *self.held += 1;
+        }
+    }
+
+    /// Takes a dead letter out.
+    pub(super) fn take_dead(&mut self, position: Position) -> Option<Dead> {
+        let dead = self.dead.remove(&position)?;
+        self.dead_offsets.remove(&(dead.topic, dead.queue, dead.offset));
+        *self.held = self.held.saturating_sub(1);
+        Some(dead)
     }
 
     /// What an item that nobody holds is: ready, or parked behind its lane.

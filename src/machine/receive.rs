@@ -51,6 +51,7 @@ impl Draft {
             bytes_left: request.max_bytes,
             looked: 0,
             dead_room: settings.dead_letters_max.saturating_sub(group.dead.len() as u64),
+            node_room: self.room(),
             full: false,
             received: &mut received,
         };
@@ -141,6 +142,8 @@ struct Look<'a> {
     looked: usize,
     /// How many more dead letters there may be.
     dead_room: u64,
+    /// How many more messages the node may hold.
+    node_room: u64,
     /// The next message would not fit the byte limit.
     full: bool,
     received: &'a mut Received,
@@ -257,10 +260,11 @@ impl Look<'_> {
                     if !self.expire(glance, entry) {
                         break;
                     }
-                } else if room == 0 || !self.meet(glance, entry, nonces) {
+                } else if room == 0 || self.node_room == 0 || !self.meet(glance, entry, nonces) {
                     break;
                 } else {
                     room -= 1;
+                    self.node_room -= 1;
                 }
             }
             next += 1;
@@ -275,8 +279,9 @@ impl Look<'_> {
     fn expire(&mut self, glance: &mut Glance<'_>, entry: &QueueEntry) -> bool {
         let dead = self.settings.dead_letter_expired;
         if dead {
-            let Some(left) = self.dead_room.checked_sub(1) else { return false };
-            self.dead_room = left;
+            let room = (self.dead_room.checked_sub(1), self.node_room.checked_sub(1));
+            let (Some(dead_room), Some(node_room)) = room else { return false };
+            (self.dead_room, self.node_room) = (dead_room, node_room);
         }
         glance.delivered.expired.push(Expiry::of(entry, dead));
         true

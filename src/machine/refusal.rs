@@ -56,9 +56,9 @@ pub enum Refusal {
     /// Too many groups.
     #[error("there are {0} groups already, the most a node holds")]
     TooManyGroups(usize),
-    /// Too many scheduled, retrying and dead messages.
-    #[error("{0} messages are scheduled, retrying or dead already, the most a node holds")]
-    TooManyUnready(usize),
+    /// The node holds as many messages as it may.
+    #[error("{0} messages are scheduled, dead, or handed out and not settled already, the most a node holds")]
+    TooManyHeld(usize),
     /// Delay out of range.
     #[error("{field} must be at most 40 days from now")]
     DelayTooLong {

@@ -33,15 +33,19 @@ pub struct Machine {
     pub(super) groups: OrdMap<GroupId, Arc<Group>>,
     /// Groups by name.
     pub(super) group_names: OrdMap<GroupName, GroupId>,
-    /// Accepted messages that wait for their time, in (due, position) order.
-    pub(super) scheduled: OrdMap<(Timestamp, Position), Scheduled>,
-    /// What comes due, in (time, position) order, besides `scheduled`. Holds exactly the live deadlines of items of
+    /// The first scheduled message of every topic that has any, in (due, position) order.
+    pub(super) next_scheduled: OrdSet<(Timestamp, Position, TopicId)>,
+    /// What comes due, in (time, position) order, besides schedules. Holds exactly the live deadlines of items of
     /// existing progress, and possibly leftovers of deleted things, which a tick drops.
     pub(super) deadlines: OrdSet<Deadline>,
     /// Parts of deleted things, freed a few at a time.
     pub(super) trash: Vector<Arc<Progress>>,
     /// Dead letters of deleted groups and purged sets, freed a few at a time.
     pub(super) dead_trash: Vector<OrdMap<Position, Dead>>,
+    /// Schedules of deleted topics, freed a few messages at a time.
+    pub(super) schedule_trash: Vector<Schedule>,
+    /// How many messages are scheduled, dead, or looked at and not settled, trash aside.
+    pub(super) held: u64,
 }
 
 /// A topic.
@@ -57,8 +61,8 @@ pub struct Topic {
     pub queues: Vector<QueueState>,
     /// The queue that the next message without queue and ordering key goes to.
     pub next_queue: QueueNo,
-    /// Messages of this topic that wait for their time.
-    pub scheduled: u64,
+    /// Accepted messages that wait for their time.
+    pub schedule: Schedule,
     /// The groups that subscribe to it.
     pub groups: OrdSet<GroupId>,
 }
@@ -72,7 +76,11 @@ pub struct QueueState {
     pub first_kept: u64,
 }
 
-/// A scheduled message; its key is (due, position). Small on purpose: there may be millions.
+/// The scheduled messages of a topic, by due time and position, with their queues. Small on purpose: there may be
+/// millions.
+pub type Schedule = OrdMap<(Timestamp, Position), QueueNo>;
+
+/// Where a scheduled message will go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scheduled {
     /// Its topic.

@@ -1,5 +1,7 @@
 //! What comes due: leases that run out, retries, TTLs, schedules; and a few parts of deleted things at a time.
 
+use imbl::{OrdMap, Vector};
+
 use crate::model::{Position, TICK_ITEMS_MAX, Timestamp};
 
 use super::draft::{Candidates, Draft};
@@ -69,10 +71,10 @@ impl Machine {
     /// What is due first at `now`, if anything is.
     pub(super) fn first_due(&self, now: Timestamp) -> Option<Due> {
         let item = self.deadlines.get_min().filter(|deadline| deadline.at <= now);
-        let message = self.scheduled.get_min().filter(|((due, _), _)| *due <= now);
+        let message = self.first_scheduled().filter(|((due, _), _)| *due <= now);
         match (item, message) {
-            (Some(item), Some((key, _))) if (item.at, item.position) < *key => Some(self.due_item(item)),
-            (_, Some((key, scheduled))) => Some(self.due_message(*key, *scheduled)),
+            (Some(item), Some((key, _))) if (item.at, item.position) < key => Some(self.due_item(item)),
+            (_, Some(((due, position), scheduled))) => Some(Due::Message(due, position, scheduled)),
             (Some(item), None) => Some(self.due_item(item)),
             (None, None) => None,
         }
@@ -86,14 +88,6 @@ impl Machine {
 
     fn due_item(&self, deadline: &Deadline) -> Due {
         if self.is_live(deadline) { Due::Item(*deadline) } else { Due::Leftover }
-    }
-
-    fn due_message(&self, (due, position): (Timestamp, Position), scheduled: Scheduled) -> Due {
-        if self.topics.contains_key(&scheduled.topic) {
-            Due::Message(due, position, scheduled)
-        } else {
-            Due::Leftover
-        }
     }
 
     /// Whether a deadline is that of an item as it is now.
@@ -116,25 +110,20 @@ impl Machine {
     /// [`Machine::first_due`]: several groups may have a deadline for the same message at the same time, and a message
     /// goes before an item of the same key. Never 0 when a leftover stands first, or the tick would not end.
     fn leftovers(&self, now: Timestamp, most: usize) -> usize {
-        let is_live_item = |deadline: &&Deadline| deadline.at > now || self.is_live(deadline);
-        let is_live_message = |((due, _), scheduled): &(&(Timestamp, Position), &Scheduled)| {
-            *due > now || self.topics.contains_key(&scheduled.topic)
+        let message = self.next_scheduled.get_min().map(|(due, position, _)| (*due, *position));
+        let leftover = |item: &&Deadline| {
+            let first = message.is_none_or(|message| (item.at, item.position) < message);
+            item.at <= now && first && !self.is_live(item)
         };
-        let key = |deadline: &Deadline| (deadline.at, deadline.position);
-        let live_item = self.deadlines.iter().take(most).find(is_live_item).map(key);
-        let live_message = self.scheduled.iter().take(most).find(is_live_message).map(|(key, _)| *key);
-        let items = self.deadlines.iter().take(most).take_while(|item| !is_live_item(item));
-        let items = items.filter(|item| live_message.is_none_or(|live| key(item) < live));
-        let messages = self.scheduled.iter().take(most).take_while(|message| !is_live_message(message));
-        let messages = messages.filter(|(key, _)| live_item.is_none_or(|live| **key <= live));
-        (items.count() + messages.count()).min(most)
+        self.deadlines.iter().take(most).take_while(leftover).count()
     }
 
     /// How many parts the trash holds, counted up to `most`.
     fn trash_parts(&self, most: usize) -> usize {
         let mut parts = 0;
         let sizes = self.trash.iter().map(|progress| progress.items.len());
-        for size in sizes.chain(self.dead_trash.iter().map(imbl::OrdMap::len)) {
+        let sizes = sizes.chain(self.dead_trash.iter().map(OrdMap::len));
+        for size in sizes.chain(self.schedule_trash.iter().map(OrdMap::len)) {
             parts += size;
             if parts >= most {
                 return most;
@@ -146,47 +135,39 @@ impl Machine {
     pub(super) fn apply_swept(&mut self, count: u32, now: Timestamp) {
         for _ in 0..count {
             if matches!(self.first_due(now), Some(Due::Leftover)) {
-                self.drop_leftover();
+                self.deadlines.remove_min();
             } else if !self.drop_trash_part() {
                 return;
             }
         }
     }
 
-    /// Drops what is due first.
-    fn drop_leftover(&mut self) {
-        let item = self.deadlines.get_min().copied();
-        let message = self.scheduled.get_min().map(|(key, _)| *key);
-        match (item, message) {
-            (Some(item), message) if message.is_none_or(|key| (item.at, item.position) < key) => {
-                self.deadlines.remove(&item);
-            }
-            (_, Some(key)) => {
-                self.scheduled.remove(&key);
-            }
-            _ => {}
-        }
-    }
-
-    /// Drops one item or dead letter of the trash; false when there is none.
+    /// Drops one item, dead letter or scheduled message of the trash; false when there is none.
     fn drop_trash_part(&mut self) -> bool {
         if let Some(progress) = self.trash.get_mut(0) {
-            let progress = std::sync::Arc::make_mut(progress);
-            if let Some((place, _)) = progress.items.get_min().cloned() {
-                progress.items.remove(&place);
-            }
-            if progress.items.is_empty() {
+            let items = &mut std::sync::Arc::make_mut(progress).items;
+            remove_first(items);
+            if items.is_empty() {
                 self.trash.pop_front();
             }
             return true;
         }
-        let Some(dead) = self.dead_trash.get_mut(0) else { return false };
-        if let Some((position, _)) = dead.get_min().cloned() {
-            dead.remove(&position);
-        }
-        if dead.is_empty() {
-            self.dead_trash.pop_front();
-        }
-        true
+        drop_first(&mut self.dead_trash) || drop_first(&mut self.schedule_trash)
+    }
+}
+
+/// Drops the first entry of the first map; false when there is none.
+fn drop_first<K: Ord + Clone, V: Clone>(maps: &mut Vector<OrdMap<K, V>>) -> bool {
+    let Some(map) = maps.get_mut(0) else { return false };
+    remove_first(map);
+    if map.is_empty() {
+        maps.pop_front();
+    }
+    true
+}
+
+fn remove_first<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, V>) {
+    if let Some(first) = map.get_min().map(|(key, _)| key.clone()) {
+        map.remove(&first);
     }
 }

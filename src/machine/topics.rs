@@ -12,7 +12,7 @@ use super::facts::Fact;
 use super::progress::Where;
 use super::refusal::Refusal;
 use super::requests::{PutDone, PutMode};
-use super::state::{Machine, Progress, QueueState, Topic};
+use super::state::{Machine, Progress, QueueState, Schedule, Topic};
 
 impl Draft {
     /// Makes a topic or replaces its settings (already checked against their ranges).
@@ -64,8 +64,9 @@ impl Draft {
         let id = self.machine.topic_names.get(name).copied().ok_or_else(missing)?;
         let topic = self.machine.topics.get(&id).ok_or_else(missing)?;
         let kept: u64 = topic.queues.iter().map(|queue| queue.next_offset - queue.first_kept).sum();
-        if !confirmed && kept + topic.scheduled > 0 {
-            let what = format!("{kept} messages and {} scheduled ones", topic.scheduled);
+        let scheduled = topic.schedule.len();
+        if !confirmed && (kept > 0 || scheduled > 0) {
+            let what = format!("{kept} messages and {scheduled} scheduled ones");
             return Err(Refusal::ConfirmNeeded { name: name.to_string(), what });
         }
         self.push(Fact::TopicDeleted { id });
@@ -97,7 +98,7 @@ impl Machine {
             made_at: time,
             queues: std::iter::repeat_n(QueueState::default(), settings.queues.into()).collect::<Vector<_>>(),
             next_queue: 0,
-            scheduled: 0,
+            schedule: Schedule::new(),
             groups: OrdSet::new(),
         };
         self.topics.insert(id, Arc::new(topic));
@@ -123,6 +124,7 @@ impl Machine {
     pub(super) fn drop_topic(&mut self, id: TopicId, effects: &mut Effects) {
         let Some(topic) = self.topics.remove(&id) else { return };
         self.topic_names.remove(&topic.name);
+        self.drop_schedule(id, topic.schedule.clone());
         for group_id in &topic.groups {
             for (queue, _) in (0..).zip(&topic.queues) {
                 self.drop_progress(Where { group: *group_id, topic: id, queue }, effects);

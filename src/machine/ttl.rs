@@ -55,7 +55,7 @@ impl Draft {
         let next_offset = self.machine.next_offset(at.topic, at.queue);
         let filter = filter_of(&group.settings, &topic.name);
         let dead = group.settings.dead_letter_expired;
-        let room = group.settings.dead_letters_max.saturating_sub(group.dead.len() as u64);
+        let room = group.settings.dead_letters_max.saturating_sub(group.dead.len() as u64).min(self.room());
         let most = most.min(BEYOND_MAX.saturating_sub(progress.beyond.len()));
         let most = if dead { most.min(usize::try_from(room).unwrap_or(usize::MAX)) } else { most };
         let expired = |entry: &&QueueEntry| {

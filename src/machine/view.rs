@@ -63,32 +63,22 @@ impl Machine {
     /// When the next thing comes due; none when nothing will. What should be swept is due now.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        if !self.trash.is_empty() || !self.dead_trash.is_empty() {
+        let is_clean = self.trash.is_empty() && self.dead_trash.is_empty() && self.schedule_trash.is_empty();
+        if !is_clean {
             return Some(self.now);
         }
         let item = self.deadlines.get_min().map(|deadline| deadline.at);
-        let message = self.scheduled.get_min().map(|((due, _), _)| *due);
+        let message = self.next_scheduled.get_min().map(|(due, ..)| *due);
         item.into_iter().chain(message).min()
     }
 
-    /// Scheduled messages that are due at `now`, in order: their entries are what a tick needs as candidates.
-    #[must_use]
-    pub fn due_scheduled(&self, limit: usize, now: Timestamp) -> Vec<(Timestamp, Position, Scheduled)> {
-        let due = self.scheduled.iter().take_while(|((due, _), _)| *due <= now);
-        let live = due.filter(|(_, scheduled)| self.topics.contains_key(&scheduled.topic));
-        live.take(limit).map(|((due, position), scheduled)| (*due, *position, *scheduled)).collect()
-    }
-
-    /// All scheduled messages, in (due, position) order, those of deleted topics left out.
+    /// All scheduled messages, topic by topic, each topic's in (due, position) order.
     pub fn scheduled(&self) -> impl Iterator<Item = (Timestamp, Position, Scheduled)> + '_ {
-        let live = self.scheduled.iter().filter(|(_, scheduled)| self.topics.contains_key(&scheduled.topic));
-        live.map(|((due, position), scheduled)| (*due, *position, *scheduled))
-    }
-
-    /// Whether the message at `position` still waits for `due`.
-    #[must_use]
-    pub fn is_scheduled(&self, due: Timestamp, position: Position) -> bool {
-        self.scheduled.contains_key(&(due, position))
+        self.topics.iter().flat_map(|(id, topic)| {
+            let of_topic = topic.schedule.iter();
+            of_topic
+                .map(|((due, position), queue)| (*due, *position, Scheduled { topic: *id, queue: *queue }))
+        })
     }
 
     /// Topics by name.

@@ -72,8 +72,9 @@ pub const CLIENT_BYTES_MAX: usize = 128;
 pub const WAITERS_MAX: usize = 20_000;
 /// Most open WebSockets.
 pub const SOCKETS_MAX: usize = 10_000;
-/// Most scheduled, retrying and dead-lettered messages of a node together.
-pub const UNREADY_MAX: usize = 10_000_000;
+/// Most messages of a node that are scheduled, dead, or that a group has looked at and not settled (leased, retrying,
+/// ready again, parked), counted once for each group. At the bound nothing more is scheduled or looked at.
+pub const HELD_MAX: usize = 10_000_000;
 /// Most dead letters of a group that its settings may allow.
 pub const DEAD_LETTERS_MAX: u64 = 10_000_000;
 /// Most unsettled messages of one queue that a group has looked at (docs/adr/0010-the-look-ahead-counts-messages.md).

@@ -9,7 +9,7 @@ use crate::model::{GroupId, Position, QueueNo, TopicId};
 
 use super::super::codec::fields::Fields;
 use super::super::state::{
-    Dead, Deadline, DeadlineKind, Group, ItemState, Machine, Progress, QueueState, Scheduled, Topic,
+    Dead, Deadline, DeadlineKind, Group, ItemState, Machine, Progress, QueueState, Schedule, Topic,
 };
 use super::records::{self, ProgressHead};
 use super::{VERSION, kind};
@@ -23,6 +23,7 @@ pub struct ImageDecoder {
     group: Option<(GroupId, Group)>,
     part: Option<Part>,
     dead_trash: Option<OrdMap<Position, Dead>>,
+    schedule_trash: Option<Schedule>,
 }
 
 /// A progress whose items are still coming.
@@ -83,6 +84,8 @@ impl ImageDecoder {
         }
         self.close_group();
         self.close_dead_trash();
+        self.close_schedule_trash();
+        self.machine.held = self.machine.count_held();
         self.ended = true;
         Ok(())
     }
@@ -108,8 +111,11 @@ impl ImageDecoder {
             kind::DEAD => self.dead(reader),
             kind::SCHEDULED => {
                 let key = (reader.time()?, reader.position()?);
-                let scheduled = Scheduled { topic: reader.topic()?, queue: reader.queue()? };
-                self.machine.scheduled.insert(key, scheduled);
+                let (topic, queue) = (reader.topic()?, reader.queue()?);
+                match &mut self.schedule_trash {
+                    Some(trash) => drop(trash.insert(key, queue)),
+                    None => self.machine.schedule(topic, key, queue),
+                }
                 Ok(())
             }
             kind::DEADLINE => {
@@ -124,6 +130,11 @@ impl ImageDecoder {
                 self.close_group();
                 self.close_dead_trash();
                 self.dead_trash = Some(OrdMap::new());
+                Ok(())
+            }
+            kind::SCHEDULE_TRASH => {
+                self.close_schedule_trash();
+                self.schedule_trash = Some(Schedule::new());
                 Ok(())
             }
             _ => Err(reader.error("an unknown record of an image")),
@@ -148,13 +159,15 @@ impl ImageDecoder {
         let settings = reader.json()?;
         let made_at = reader.time()?;
         let next_queue = reader.queue()?;
-        let scheduled = reader.number()?;
+        // How many are scheduled; they come one by one.
+        reader.number()?;
         let queues = (0..reader.count(2)?)
             .map(|_| Ok(QueueState { next_offset: reader.number()?, first_kept: reader.number()? }))
             .collect::<Result<_, DecodeError>>()?;
         let groups = (0..reader.count(1)?).map(|_| reader.group()).collect::<Result<_, _>>()?;
         self.machine.topic_names.insert(name.clone(), id);
-        let topic = Topic { name, settings, made_at, queues, next_queue, scheduled, groups };
+        let schedule = Schedule::new();
+        let topic = Topic { name, settings, made_at, queues, next_queue, schedule, groups };
         self.machine.topics.insert(id, Arc::new(topic));
         Ok(())
     }
@@ -243,6 +256,12 @@ impl ImageDecoder {
     fn close_dead_trash(&mut self) {
         if let Some(set) = self.dead_trash.take() {
             self.machine.dead_trash.push_back(set);
+        }
+    }
+
+    fn close_schedule_trash(&mut self) {
+        if let Some(schedule) = self.schedule_trash.take() {
+            self.machine.schedule_trash.push_back(schedule);
         }
     }
 }

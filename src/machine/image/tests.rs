@@ -104,7 +104,7 @@ fn machine(scheduled: u64) -> Machine {
             made_at: Timestamp(3),
             queues: queues.into_iter().collect(),
             next_queue: 1,
-            scheduled,
+            schedule: Schedule::new(),
             groups: [GroupId(2), GroupId(3)].into_iter().collect(),
         };
         machine.topic_names.insert(topic.name.clone(), TopicId(id));
@@ -138,7 +138,7 @@ fn machine(scheduled: u64) -> Machine {
     }
     for at in 0..scheduled {
         let key = (Timestamp(1_700_000_100_000 + at / 3), Position { index: 1_000 + at, slot: 2 });
-        machine.scheduled.insert(key, Scheduled { topic: TopicId(1), queue: 1 });
+        machine.schedule(TopicId(1), key, 1);
     }
     for kind in [DeadlineKind::Lease, DeadlineKind::Retry, DeadlineKind::Ttl] {
         machine.deadlines.insert(Deadline {
@@ -155,6 +155,9 @@ fn machine(scheduled: u64) -> Machine {
     machine.trash.push_back(Arc::new(Progress::default()));
     machine.dead_trash.push_back([(Position { index: 1, slot: 1 }, dead(9))].into_iter().collect());
     machine.dead_trash.push_back(OrdMap::new());
+    let schedule: Schedule = [((Timestamp(8), Position { index: 2, slot: 1 }), 3u16)].into_iter().collect();
+    machine.schedule_trash.push_back(schedule);
+    machine.held = machine.count_held();
     machine
 }
 
@@ -183,7 +186,7 @@ fn an_image_holds_everything() {
 
 /// The byte of the version stands behind that of the header.
 #[test]
-fn an_image_of_version_1_is_one_without_void_ranges() {
+fn an_image_of_version_1_has_neither_void_ranges_nor_schedule_trash() {
     let mut before = machine(5);
     let without = |part: &Arc<Progress>| Arc::new(Progress { void: Ranges::default(), ..(**part).clone() });
     for (_, group) in before.groups.clone() {
@@ -192,6 +195,7 @@ fn an_image_of_version_1_is_one_without_void_ranges() {
         before.groups.insert(key, Arc::new(Group { progress, ..(*group).clone() }));
     }
     before.trash = before.trash.iter().map(without).collect();
+    before.schedule_trash.clear();
     let mut image = before.encode_image().collect::<Vec<_>>().concat();
     assert_eq!(image[..2], [kind::HEADER, VERSION]);
     for (version, good) in [(1, true), (VERSION, true), (0, false), (VERSION + 1, false)] {
@@ -209,7 +213,10 @@ fn a_large_image_comes_in_chunks() {
     let chunks: Vec<Bytes> = machine.encode_image().collect();
     assert!(chunks.len() >= 3, "{}", chunks.len());
     assert!(chunks.iter().all(|chunk| chunk.len() <= 1 << 20));
-    assert_eq!(decoded(chunks.into_iter()).unwrap().scheduled, machine.scheduled);
+    assert_eq!(
+        decoded(chunks.into_iter()).unwrap().topics[&TopicId(1)].schedule,
+        machine.topics[&TopicId(1)].schedule
+    );
 }
 
 #[test]
