@@ -35,14 +35,23 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub drain_timeout: Duration,
     /// Most open connections.
-    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    #[arg(long, value_name = "N", value_parser = count, default_value = "16384")]
     pub max_connections: usize,
+    /// Most open WebSockets, of all connections.
+    #[arg(long, value_name = "N", value_parser = count, default_value = "10000")]
+    pub max_sockets: usize,
     /// How long a connection may take to send its first byte, and each request its head.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub header_timeout: Duration,
     /// How long a connection may stay silent between requests.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     pub idle_timeout: Duration,
+    /// How long one request body may take, and how long an answer may wait for a client that does not read it.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    pub transfer_timeout: Duration,
+    /// How long a WebSocket client may read nothing while something waits for it.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
+    pub stall_timeout: Duration,
     /// An origin (`https://app.example.com`) whose pages may call this broker; none by default, several may be given.
     #[arg(long = "allowed-origin", value_name = "ORIGIN", value_parser = origin)]
     pub allowed_origins: Vec<String>,
@@ -74,6 +83,12 @@ pub fn start_logging(format: &str) {
 /// Reads a human duration for a flag.
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map(Duration::from_millis)
+}
+
+/// Reads how many of something there may be. More than a million connections is a typing mistake.
+fn count(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+    number.ok_or_else(|| "must be 1 to 1000000".to_owned())
 }
 
 /// Reads the longest wait: what a receive may ask for ends at 60 s, so more would be a promise that is not kept.

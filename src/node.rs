@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
@@ -197,6 +198,10 @@ fn api_options(args: &ServeArgs) -> api::Options {
         max_connections: args.max_connections,
         header_timeout: args.header_timeout,
         idle_timeout: args.idle_timeout,
+        transfer_timeout: args.transfer_timeout,
+        stall_timeout: args.stall_timeout,
+        max_sockets: args.max_sockets,
+        sockets: Arc::new(Semaphore::new(args.max_sockets)),
         allowed_origins: args.allowed_origins.clone(),
         loopback: args.listen.ip().is_loopback(),
         ..api::Options::default()

@@ -7,17 +7,18 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::linger::Linger;
 use super::options::Options;
 
 /// What a connection is doing, seen from outside. Times are milliseconds since it opened, plus one; 0 is "not".
@@ -32,6 +33,8 @@ pub(super) struct Meter {
     head_since: AtomicU64,
     /// Since when a write waits for the other end to read.
     stuck_since: AtomicU64,
+    /// Whether the last request was answered before all of it was read.
+    unread: AtomicBool,
 }
 
 impl Meter {
@@ -44,6 +47,7 @@ impl Meter {
             // The first byte is awaited like the rest of the first head.
             head_since: AtomicU64::new(1),
             stuck_since: AtomicU64::new(0),
+            unread: AtomicBool::new(false),
         })
     }
 
@@ -55,6 +59,7 @@ impl Meter {
     pub(super) fn begin(self: &Arc<Meter>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
+        self.unread.store(false, Ordering::Relaxed);
         Busy(self.clone())
     }
 
@@ -81,6 +86,11 @@ impl Meter {
         let head = self.head_since.load(Ordering::Relaxed);
         // 1 is a connection on which nothing came at all.
         self.busy.load(Ordering::Relaxed) == 0 && head <= 1
+    }
+
+    /// Whether the other end may still be sending something that nobody will read: a body, or a head that was refused.
+    fn is_sent_to(&self) -> bool {
+        self.unread.load(Ordering::Relaxed) || self.head_since.load(Ordering::Relaxed) != 0
     }
 
     /// How long until the next look; none when a deadline has passed.
@@ -117,6 +127,52 @@ impl Drop for Busy {
     fn drop(&mut self) {
         if self.0.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.silent_since.store(self.0.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A request's body; one that is dropped before its end is remembered.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    body: Incoming,
+    /// Whether its end was seen; a chunked body does not know by itself.
+    ended: bool,
+    meter: Arc<Meter>,
+}
+
+impl RequestBody {
+    /// The body of a request on the connection of `meter`.
+    pub(super) fn new(body: Incoming, meter: Arc<Meter>) -> RequestBody {
+        RequestBody { body, ended: false, meter }
+    }
+}
+
+impl hyper::body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.ended |= frame.is_none();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if !hyper::body::Body::is_end_stream(self) {
+            self.meter.unread.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -158,11 +214,18 @@ impl hyper::body::Body for AnswerBody {
 /// The socket, noting what happens on it.
 #[derive(Debug)]
 pub(super) struct Watched {
-    pub(super) stream: TcpStream,
-    pub(super) meter: Arc<Meter>,
+    stream: TcpStream,
+    meter: Arc<Meter>,
+    /// Set once our side is ended and the other side is still being discarded.
+    linger: Option<Linger>,
 }
 
 impl Watched {
+    /// A socket that tells `meter`.
+    pub(super) fn new(stream: TcpStream, meter: Arc<Meter>) -> Watched {
+        Watched { stream, meter, linger: None }
+    }
+
     fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Pending => self.meter.write_waits(),
@@ -211,7 +274,14 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
+    /// Ends our side. When the other end may still be sending, it goes on to discard that, so that the answer arrives.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            this.linger = this.meter.is_sent_to().then(Linger::begin);
+        }
+        let Some(linger) = &mut this.linger else { return Poll::Ready(Ok(())) };
+        linger.poll(context, &mut this.stream).map(Ok)
     }
 }

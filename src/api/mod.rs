@@ -13,6 +13,7 @@ mod frame;
 mod groups;
 mod json_in;
 mod json_out;
+mod linger;
 mod message_in;
 mod message_out;
 mod messages;

@@ -129,7 +129,7 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("settle_max", count(model::SETTLE_MAX)),
         ("reason_bytes_max", count(model::REASON_BYTES_MAX)),
         ("waiters_max", count(model::WAITERS_MAX)),
-        ("sockets_max", count(model::SOCKETS_MAX)),
+        ("sockets_max", count(api.options.max_sockets)),
         ("held_max", count(model::HELD_MAX)),
     ];
     out.open();
@@ -159,8 +159,8 @@ pub(super) async fn problem_page(call: Call) -> Answer {
     let again =
         if row.retryable { "Trying again later may help." } else { "Trying again unchanged does not help." };
     Ok(text(format!(
-        "{}\n\nStatus {}. {}\n\n{}\n\n{again}\n",
-        row.name, row.status, row.title, row.explanation
+        "{}\n\nStatus {}. {}.\n\n{}\n\n{}\n\n{again}\n",
+        row.name, row.status, row.title, row.meaning, row.remedy
     )))
 }
 

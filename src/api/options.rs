@@ -25,8 +25,10 @@ pub struct Options {
     pub header_timeout: Duration,
     /// How long a connection may stay silent between requests.
     pub idle_timeout: Duration,
-    /// How long one request body may take, and how long one stalled write.
+    /// How long one request body may take, and how long a write may wait for a client that does not read.
     pub transfer_timeout: Duration,
+    /// How long a WebSocket may take nothing of what waits for it.
+    pub stall_timeout: Duration,
     /// Origins (`scheme://host[:port]`) that browsers may call from besides our own.
     pub allowed_origins: Vec<String>,
     /// Whether we listen on loopback, where a foreign `Host` means DNS rebinding.
@@ -35,7 +37,9 @@ pub struct Options {
     pub draining: CancellationToken,
     /// Whoever outlives its connection (a WebSocket) holds a token of this until it is done.
     pub open: TaskTracker,
-    /// One permit per WebSocket.
+    /// Most open WebSockets.
+    pub max_sockets: usize,
+    /// One permit per WebSocket; as many as `max_sockets`.
     pub sockets: Arc<Semaphore>,
 }
 
@@ -50,10 +54,12 @@ impl Default for Options {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             transfer_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(10),
             allowed_origins: Vec::new(),
             loopback: true,
             draining: CancellationToken::new(),
             open: TaskTracker::new(),
+            max_sockets: SOCKETS_MAX,
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
         }
     }

@@ -21,10 +21,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{AnswerBody, Meter, Watched};
+use super::connection::{AnswerBody, Meter, RequestBody, Watched};
 use super::edge::Edge;
 use super::extract::Caller;
+use super::linger;
 use super::options::Options;
+use super::problem::{Code, Problem};
 
 /// How a stop went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +35,8 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// The answer to a connection too many.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+/// Refused connections that are closed with care at a time; more are closed at once.
+const FAREWELLS_MAX: usize = 256;
 
 /// Serves until `shutdown` completes, then drains: no new connections, waiting receives answer empty at once, requests
 /// under way are finished, and what is not done within the drain timeout is cut.
@@ -47,7 +48,9 @@ pub async fn serve(
 ) -> Drained {
     let loop_state = Accept {
         edge: Arc::new(Edge::new(router, options.clone())),
+        full: full_answer(options.max_connections),
         places: Arc::new(Semaphore::new(options.max_connections)),
+        farewells: Arc::new(Semaphore::new(FAREWELLS_MAX)),
         connections: TaskTracker::new(),
         cut: CancellationToken::new(),
         options,
@@ -62,8 +65,12 @@ pub async fn serve(
 
 struct Accept {
     edge: Arc<Edge>,
+    /// The answer to a connection too many.
+    full: Vec<u8>,
     /// One permit per connection.
     places: Arc<Semaphore>,
+    /// One permit per refused connection whose close is under way.
+    farewells: Arc<Semaphore>,
     connections: TaskTracker,
     /// Cancelled when the drain timeout has passed.
     cut: CancellationToken,
@@ -87,8 +94,7 @@ impl Accept {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
-            // Best effort: a fresh socket's buffer takes these few bytes, and nothing waits for it.
-            let _ = stream.try_write(FULL);
+            self.turn_away(stream);
             return;
         };
         if let Err(error) = stream.set_nodelay(true) {
@@ -101,6 +107,21 @@ impl Accept {
                 () = connection => {}
                 () = cut.cancelled() => {}
             }
+        });
+    }
+
+    /// Tells a connection too many so.
+    fn turn_away(&self, stream: TcpStream) {
+        // Best effort: a fresh socket's buffer takes these few bytes, and nothing waits for it.
+        let _ = stream.try_write(&self.full);
+        let Ok(place) = self.farewells.clone().try_acquire_owned() else { return };
+        let draining = self.options.draining.clone();
+        self.connections.spawn(async move {
+            tokio::select! {
+                _ = linger::close(stream) => {}
+                () = draining.cancelled() => {}
+            }
+            drop(place);
         });
     }
 
@@ -130,6 +151,18 @@ enum Aside {
     Draining,
 }
 
+/// A whole answer: 503 and the problem.
+fn full_answer(max_connections: usize) -> Vec<u8> {
+    let detail = format!("{max_connections} connections are open, the most this node holds");
+    let body = Problem::new(Code::Overloaded, detail).body(None);
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+         Content-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
+}
+
 /// One connection, from its first byte to its last.
 async fn connection(
     edge: Arc<Edge>,
@@ -143,14 +176,14 @@ async fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let busy = answering.begin();
         let edge = edge.clone();
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| Body::new(RequestBody::new(body, answering.clone())));
         request.extensions_mut().insert(caller.clone());
         async move {
             let response = edge.answer(request).await;
             Ok::<_, Infallible>(response.map(|body| AnswerBody::new(body, busy)))
         }
     });
-    let io = TokioIo::new(Watched { stream, meter: meter.clone() });
+    let io = TokioIo::new(Watched::new(stream, meter.clone()));
     // Not `pipeline_flush`: it holds an answer back while the next head is incomplete or malformed.
     let http = hyper::server::conn::http1::Builder::new()
         .max_buf_size(256 << 10)

@@ -31,7 +31,7 @@ use super::extract::{Answer, Call, Caller, client_name};
 use super::message_out::BodyEncoding;
 use super::options::Api;
 use super::problem::{Code, Problem};
-use crate::model::{BATCH_BYTES_MAX, SOCKETS_MAX};
+use crate::model::BATCH_BYTES_MAX;
 use session::Session;
 
 /// The only subprotocol so far, spoken also when none is offered.
@@ -71,7 +71,7 @@ pub(super) async fn upgrade(
     let Ok(place) = api.options.sockets.clone().try_acquire_owned() else {
         return Err(Problem::new(
             Code::Overloaded,
-            format!("{SOCKETS_MAX} WebSockets are open, the most a node holds"),
+            format!("{} WebSockets are open, the most this node holds", api.options.max_sockets),
         ));
     };
     let token = api.options.open.token();

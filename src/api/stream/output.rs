@@ -14,24 +14,29 @@ use super::ending::Ending;
 
 /// Once this much waits, nothing is read and nothing is delivered; answers to what was read still come on top.
 const FULL_BYTES: usize = 1 << 20;
-/// How long the socket may take nothing at all before the reader counts as stalled.
-const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// A large frame may take longer, as long as it moves this fast.
 const SLOWEST_BYTES_PER_S: u64 = 64 << 10;
 
 /// The bounded queue of outgoing frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Output {
     frames: VecDeque<Message>,
     bytes: usize,
     /// Bytes of the frame handed to the socket last.
     last_bytes: usize,
     unflushed: bool,
+    /// How long the socket may take nothing at all before the reader counts as stalled.
+    patience: Duration,
     /// Runs while the socket takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl Output {
+    /// An empty queue whose reader may stall for `patience`.
+    pub(super) fn new(patience: Duration) -> Output {
+        Output { frames: VecDeque::new(), bytes: 0, last_bytes: 0, unflushed: false, patience, stall: None }
+    }
+
     /// Adds a text frame; the frame writer wrote it, so it is UTF-8.
     pub(super) fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
@@ -99,7 +104,7 @@ impl Output {
             return Ok(());
         }
         let slack = u64::try_from(self.last_bytes).unwrap_or(u64::MAX) / SLOWEST_BYTES_PER_S;
-        let patience = STALLED_AFTER + Duration::from_secs(slack);
+        let patience = self.patience + Duration::from_secs(slack);
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         if stall.as_mut().poll(cx).is_ready() { Err(Ending::Stalled) } else { Ok(()) }
     }

@@ -44,6 +44,7 @@ pub(super) struct Session {
     heartbeat: Heartbeat,
     drain: Drain,
     drain_timeout: Duration,
+    stall_timeout: Duration,
     /// Messages written here whose leases this socket has not ended.
     unsettled: u64,
 }
@@ -59,7 +60,7 @@ impl Session {
     pub(super) fn new(api: &Api, socket: WebSocket, client: Arc<str>, encoding: BodyEncoding) -> Session {
         let (broker, options) = (&api.broker, &api.options);
         let heartbeat_ms = u64::try_from(heartbeat::PERIOD.as_millis()).unwrap_or(u64::MAX);
-        let mut output = Output::default();
+        let mut output = Output::new(options.stall_timeout);
         output.push(frame::welcome(heartbeat_ms, |json| write_limits(json, api)));
         Session {
             socket,
@@ -71,6 +72,7 @@ impl Session {
             heartbeat: Heartbeat::new(),
             drain: Drain::NotYet(Box::pin(options.draining.clone().cancelled_owned())),
             drain_timeout: options.drain_timeout,
+            stall_timeout: options.stall_timeout,
             unsettled: 0,
         }
     }
@@ -248,6 +250,9 @@ impl Session {
             // The other side's close, or the end of the handshake that it began.
             while let Some(Ok(_)) = self.socket.next().await {}
         };
-        let _ = tokio::time::timeout(LINGER, pin!(farewell)).await;
+        // A stalled reader must take all that waits before it can hear why; it gets as long again for that.
+        let patience =
+            if matches!(ending, Ending::Stalled) { self.stall_timeout.max(LINGER) } else { LINGER };
+        let _ = tokio::time::timeout(patience, pin!(farewell)).await;
     }
 }
