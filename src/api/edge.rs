@@ -1,7 +1,9 @@
 //! The one layer around all routes: Host and Origin, request id, problem bodies, `nosniff`. Hand-written, because it
-//! runs for every request: it adds two headers and no task, box or lock.
+//! runs for every request and needs no task or lock. Inside it, a handler that panics is caught ([`CatchPanic`]), and
+//! when somebody listens, requests are told to the log ([`TraceLayer`]).
 
-use std::time::Instant;
+use std::any::Any;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -9,20 +11,28 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use tower::Service;
+use tower_http::catch_panic::CatchPanic;
+use tower_http::trace::TraceLayer;
+use tracing::{Level, Span};
 
 use std::sync::Arc;
 
 use super::browser::{self, Verdict};
 use super::options::Options;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
+/// Makes the answer of a handler that panicked.
+type AfterPanic = fn(Box<dyn Any + Send>) -> Response<Body>;
+
 /// All routes behind the layer.
 #[derive(Clone, Debug)]
 pub(super) struct Edge {
-    router: Router,
+    router: CatchPanic<Router, AfterPanic>,
+    /// Whether requests are told to the log.
+    traced: bool,
     options: Arc<Options>,
     ids: RequestIds,
 }
@@ -30,12 +40,18 @@ pub(super) struct Edge {
 impl Edge {
     /// Puts the layer around `router`.
     pub(super) fn new(router: Router, options: Arc<Options>) -> Edge {
-        Edge { router, options, ids: RequestIds::new() }
+        let traced = tracing::enabled!(target: "whimbrel::http", Level::DEBUG);
+        let router = if traced { traced_router(router) } else { router };
+        let router = CatchPanic::custom(router, panicked as AfterPanic);
+        Edge { router, traced, options, ids: RequestIds::new() }
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    pub(super) async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
         let id = self.ids.of(request.headers());
+        if self.traced {
+            request.headers_mut().insert(REQUEST_ID, id.clone());
+        }
         let mut allowed = None;
         let mut response = match browser::judge(&self.options, &request) {
             Ok(Verdict::Preflight(response)) => response,
@@ -46,13 +62,13 @@ impl Edge {
                 }
                 // A router is always ready, and cloning it counts a reference.
                 match self.router.clone().call(request).await {
-                    Ok(response) => response,
+                    Ok(response) => response.map(Body::new),
                     Err(never) => match never {},
                 }
             }
         };
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-            let body = problem.body(id.to_str().unwrap_or_default());
+            let body = problem.body(id.to_str().ok());
             *response.body_mut() = Body::from(body);
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }
@@ -64,6 +80,26 @@ impl Edge {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         response
     }
+}
+
+/// Tells every request to the log, under the target `whimbrel::http`.
+fn traced_router(router: Router) -> Router {
+    let span = |request: &Request<Body>| {
+        let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let (method, uri) = (request.method(), request.uri());
+        tracing::debug_span!(target: "whimbrel::http", "request", %method, %uri, id)
+    };
+    let answered = |response: &Response<Body>, took: Duration, _: &Span| {
+        tracing::debug!(target: "whimbrel::http", status = response.status().as_u16(), ?took, "answered");
+    };
+    router.layer(
+        TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(answered).on_failure(()),
+    )
+}
+
+/// The answer of a handler that panicked. The panic itself is in the log already.
+fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
+    Problem::new(Code::Internal, "handling this request failed; the broker's log says where").into_response()
 }
 
 /// Request ids: the caller's own when it is sane, else a UUID of version 7 (RFC 9562).
@@ -105,6 +141,21 @@ fn is_sane(id: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_problem_of_its_request_alone() {
+        let broken = async || -> &'static str { panic!("a test of panics") };
+        let router = Router::new().route("/", axum::routing::get(broken));
+        for router in [router.clone(), traced_router(router)] {
+            let edge = Edge::new(router, Arc::new(Options::default()));
+            let answer = edge.answer(Request::get("/").body(Body::empty()).unwrap()).await;
+            assert_eq!(answer.status(), 500);
+            let id = answer.headers()[REQUEST_ID].to_str().unwrap().to_owned();
+            let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
+            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&problem["code"], &problem["request_id"]), (&"internal".into(), &id.into()));
+        }
+    }
 
     #[test]
     fn sane_request_ids_are_kept_and_others_replaced() {

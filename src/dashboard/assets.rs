@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::routing::get;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -31,14 +31,10 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route(&ASSETS.mark, get(|| async { file("image/svg+xml", MARK) }))
 }
 
-type File = ([(axum::http::HeaderName, &'static str); 3], &'static str);
+type File = ([(axum::http::HeaderName, &'static str); 2], &'static str);
 
 fn file(content_type: &'static str, content: &'static str) -> File {
-    let headers = [
-        (CONTENT_TYPE, content_type),
-        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
+    let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, content)
 }
 
@@ -58,7 +54,6 @@ mod tests {
             let answer = app.clone().oneshot(request).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK, "{path}");
             assert!(answer.headers()[CACHE_CONTROL].to_str().unwrap().contains("immutable"));
-            assert_eq!(answer.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
             let body = answer.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(body, content.as_bytes());
         }

@@ -27,5 +27,5 @@ pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) ->
         let answer = page::respond(StatusPage::gather(&broker, &about).render());
         async move { answer }
     };
-    Router::new().route("/", get(status)).merge(assets::router())
+    page::guarded(Router::new().route("/", get(status)).merge(assets::router()))
 }

@@ -1,11 +1,13 @@
 //! What all pages share: how they are rendered, and the headers they leave with.
 
 use askama::Template;
+use axum::Router;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 /// A template could not be filled in. Nothing a client sends leads here.
 #[derive(Debug, thiserror::Error)]
@@ -21,42 +23,57 @@ pub(super) fn render(template: &impl Template) -> Result<String, RenderError> {
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'none'";
 
-/// The answer that carries a page: HTML with a strict policy, never cached because its numbers age. A page that could
-/// not be rendered is a 500 that says so.
+/// Everything that `router` answers leaves with the strict policy, and uncached where it does not say otherwise: the
+/// numbers of a page age.
+pub(super) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    let always = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    router
+        .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(always(CONTENT_SECURITY_POLICY, POLICY))
+        .layer(always(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(always(REFERRER_POLICY, "no-referrer"))
+}
+
+/// The answer that carries a page. One that could not be rendered is a 500 that says so.
 pub(super) fn respond(page: Result<String, RenderError>) -> Response {
-    let headers: [(HeaderName, &str); 5] = [
-        (CONTENT_TYPE, if page.is_ok() { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" }),
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
     match page {
-        Ok(html) => (headers, html).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, headers, error.to_string()).into_response(),
+        Ok(html) => ([(CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
     use super::*;
 
-    #[test]
-    fn every_page_leaves_with_the_strict_headers() {
-        let broken = RenderError(askama::Error::Fmt);
-        for (page, status) in
-            [(Ok("<p>".to_owned()), StatusCode::OK), (Err(broken), StatusCode::INTERNAL_SERVER_ERROR)]
-        {
-            let answer = respond(page);
-            assert_eq!(answer.status(), status);
-            let header = |name: HeaderName| answer.headers()[name].to_str().unwrap().to_owned();
+    #[tokio::test]
+    async fn every_page_leaves_with_the_strict_headers() {
+        let broken = || respond(Err(RenderError(askama::Error::Fmt)));
+        let app: Router = Router::new()
+            .route("/good", get(async || respond(Ok("<p>".to_owned()))))
+            .route("/broken", get(async move || broken()))
+            .route("/kept", get(async || [(CACHE_CONTROL, "max-age=1")]));
+        let app = guarded(app);
+        for (path, status, media_type, cached) in [
+            ("/good", 200, "text/html; charset=utf-8", "no-store"),
+            ("/broken", 500, "text/plain; charset=utf-8", "no-store"),
+            ("/kept", 200, "", "max-age=1"),
+        ] {
+            let answer = app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), status, "{path}");
+            let header = |name| answer.headers().get(name).map_or("", |value| value.to_str().unwrap());
             assert!(
                 header(CONTENT_SECURITY_POLICY).starts_with("default-src 'none'; style-src 'self'; img-")
             );
             assert!(!header(CONTENT_SECURITY_POLICY).contains("unsafe"));
             assert_eq!(header(X_CONTENT_TYPE_OPTIONS), "nosniff");
             assert_eq!(header(REFERRER_POLICY), "no-referrer");
-            assert_eq!(header(CACHE_CONTROL), "no-store");
+            assert_eq!((header(CONTENT_TYPE), header(CACHE_CONTROL)), (media_type, cached), "{path}");
         }
     }
 }
