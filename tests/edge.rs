@@ -114,7 +114,7 @@ async fn a_sender_of_too_much_sends_on_and_reads_its_answer() {
         let mut endless = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Filler: ".to_vec();
         endless.resize(FLOOD, b'x');
         let answer = exchange(to, &endless);
-        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 431 ") && answer.contains("head_too_large"), "{answer}");
     })
     .await;
 }
@@ -203,10 +203,16 @@ fn narrow(to: SocketAddr) -> socket2::Socket {
 
 /// Fills queue 0 of topic `big` with 24 messages of 1 MiB.
 fn fill(to: SocketAddr) {
-    assert_eq!(client::send(to, ("PUT", "/v1/topics/big"), &[], b"{\"queues\":1}").status, 201);
+    // With one place only, the connection before may hold it a moment longer.
+    let done = |line: (&str, &str), body: &[u8]| loop {
+        match client::send(to, line, &[], body).status {
+            503 => std::thread::sleep(Duration::from_millis(10)),
+            status => break assert_eq!(status, 201),
+        }
+    };
+    done(("PUT", "/v1/topics/big"), b"{\"queues\":1}");
     for _ in 0..24 {
-        let answer = client::send(to, ("POST", "/v1/topics/big/messages"), &[], &vec![b'x'; 1 << 20]);
-        assert_eq!(answer.status, 201);
+        done(("POST", "/v1/topics/big/messages"), &vec![b'x'; 1 << 20]);
     }
 }
 

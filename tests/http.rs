@@ -114,6 +114,95 @@ async fn what_is_not_understood_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_named_where_it_stands() {
+    let cases: &'static [(&str, &[(&str, &str)], &str, u16, &str, &str)] = &[
+        ("GET /v1/topics/%ff", &[], "", 400, "path", "topic"),
+        ("POST /v1/groups/%ff/pause", &[], "", 400, "path", "group"),
+        ("GET /v1/groups/g/dead-letters/%ff", &[], "", 400, "path", "id"),
+        ("GET /v1/topics?%00=1", &[], "", 400, "parameter", "\0"),
+        ("GET /v1/topics?limit=%ff", &[], "", 400, "parameter", "limit"),
+        ("GET /v1/topics?limit=99999999999999999999", &[], "", 400, "parameter", "limit"),
+        ("POST /v1/groups/g/receive?wait=61s", &[], "", 400, "parameter", "wait"),
+        ("POST /v1/groups/g/receive", &[], "{\"wait\":\"61s\"}", 400, "pointer", "/wait"),
+        (
+            "POST /v1/groups/g/receive",
+            &[("Mq-Client", "a"), ("Mq-Client", "b")],
+            "",
+            400,
+            "header",
+            "mq-client",
+        ),
+        ("POST /v1/topics/t/messages", &[("Mq-Client", "%00")], "", 400, "header", "mq-client"),
+        ("POST /v1/topics/t/messages", &[("Mq-Queue", "9")], "", 404, "header", "Mq-Queue"),
+        (
+            "POST /v1/topics/t/messages",
+            &[("Mq-Deliver-At", "2999-01-01T00:00:00Z")],
+            "",
+            400,
+            "header",
+            "Mq-Deliver-At",
+        ),
+        ("POST /v1/groups/g/seek", &[], "{\"to\":\"latest\"}", 400, "pointer", "/topic"),
+        ("POST /v1/groups/g/ack", &[], "{}", 400, "pointer", "/receipts"),
+        ("POST /v1/groups/g/settle", &[], "{\"acks\":[{}]}", 400, "pointer", "/acks/0/receipt"),
+        (
+            "POST /v1/topics/t/messages/batch",
+            &[],
+            "{\"messages\":[{\"tag\":\"x\"}]}",
+            400,
+            "pointer",
+            "/messages/0/body",
+        ),
+        ("PUT /v1/topics/t", &[], "{\"queues\":1e999}", 400, "pointer", "/queues"),
+    ];
+    with_node(&[], move |to| {
+        assert_eq!(send(to, "PUT /v1/topics/t", &[], b"").status, 201);
+        for (line, headers, body, status, kind, place) in cases {
+            let answer = send(to, line, headers, body.as_bytes());
+            let error = &answer.json()["errors"][0];
+            assert_eq!(
+                (answer.status, error[kind].as_str()),
+                (*status, Some(*place)),
+                "{line} {body}: {error}"
+            );
+        }
+        // A message that is refused when its turn comes is named like one that is malformed.
+        let lines =
+            b"{\"body\":1}\n\n{\"body\":1,\"queue\":9}\n{\"body\":1,\"queue\":0,\"ordering_key\":\"k\"}";
+        let ndjson = [("Content-Type", "application/x-ndjson")];
+        let results = send(to, "POST /v1/topics/t/messages/batch", &ndjson, lines).json();
+        assert_eq!(results["results"][1]["errors"][0]["pointer"], "/2/queue", "{results}");
+        assert_eq!(results["results"][2]["errors"][0]["pointer"], "/3/queue", "{results}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deep_and_odd_json_is_refused_or_kept_and_hurts_nobody() {
+    with_node(&[], |to| {
+        let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+        for body in
+            [deep("[", "]"), deep("{\"a\":", "}"), format!("{{\"subscriptions\":{}}}", deep("[", "]"))]
+        {
+            assert_eq!(refusal(to, "PUT /v1/groups/g", &[], &body).0, 400);
+            assert_eq!(refusal(to, "POST /v1/groups/g/receive?topic=t", &[], &body).0, 400);
+        }
+        for body in
+            [&b"{\"queues\":\"\xff\"}"[..], b"{\"\xff\":1}", b"\xef\xbb\xbf{}", b"\0", b"{\"queues\": NaN}"]
+        {
+            let answer = send(to, "PUT /v1/topics/t", &[], body);
+            assert_eq!((answer.status, &answer.json()["code"]), (400, &"invalid_json".into()));
+        }
+        // As a payload it is only bytes.
+        let kept = format!("{{\"messages\":[{{\"body\":{}}}]}}", deep("[", "]"));
+        assert_eq!(send(to, "POST /v1/topics/t/messages/batch", &[], kept.as_bytes()).json()["failed"], 0);
+        let got = send(to, "POST /v1/groups/g/receive?topic=t&encoding=json", &[], b"");
+        assert!(got.status == 200 && got.body.len() > 200_000);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_empty_message_received_raw_stays_leased() {
     with_node(&[], |to| {
         assert_eq!(send(to, "POST /v1/topics/a/messages", &[], b"").status, 201);
@@ -202,8 +291,34 @@ async fn host_request_id_and_head_are_settled_at_the_edge() {
             answer.contains("x-content-type-options: nosniff\r\n") && answer.ends_with("\r\n\r\n"),
             "{answer}"
         );
-        let answer = exchange(to, "rubbish\r\n\r\n");
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        for (request, code) in [
+            ("rubbish\r\n\r\n".to_owned(), "400 Bad Request"),
+            ("GET /livez HTTP/3.0\r\nHost: localhost\r\n\r\n".to_owned(), "400 Bad Request"),
+            (format!("GET /livez HTTP/1.1\r\n{close}"), "400 Bad Request"),
+            (
+                format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n{close}"),
+                "400 Bad Request",
+            ),
+            (
+                format!("POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n{close}"),
+                "400 Bad Request",
+            ),
+            (
+                format!("GET /livez?{} HTTP/1.1\r\nHost: localhost\r\n{close}", "a".repeat(70_000)),
+                "414 URI Too Long",
+            ),
+            (
+                format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{}{close}", "X-F: x\r\n".repeat(120)),
+                "431 Request Header Fields Too Large",
+            ),
+        ] {
+            let answer = exchange(to, &request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {code}\r\n")), "{answer}");
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.to_lowercase().contains("\r\ncontent-type: application/problem+json"), "{answer}");
+            let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(problem["status"].to_string(), code.split(' ').next().unwrap());
+        }
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! What browsers may do: a page of a foreign origin cannot change anything, and a foreign name cannot reach loopback.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use super::options::Options;
 use super::problem::{Code, Problem};
@@ -23,14 +23,7 @@ pub(super) enum Verdict {
 /// 421 for a foreign Host on loopback, 403 for a foreign page.
 pub(super) fn judge(options: &Options, request: &Request<Body>) -> Result<Verdict, Problem> {
     let headers = request.headers();
-    let host = match request.uri().authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => match headers.get(header::HOST).map(HeaderValue::to_str) {
-            None => None,
-            Some(Ok(host)) => Some(host),
-            Some(Err(_)) => return Err(Problem::header("Host", "is not ASCII")),
-        },
-    };
+    let host = host_of(request)?;
     if options.loopback && host.is_some_and(|host| !is_loopback_name(host) && !is_allowed_host(options, host))
     {
         let detail = "this broker listens on loopback: call it as localhost or 127.0.0.1";
@@ -60,6 +53,25 @@ pub(super) fn judge(options: &Options, request: &Request<Body>) -> Result<Verdic
     let cross_site = site.is_some_and(|site| site.as_bytes() == b"cross-site");
     let foreign_origin = origin.is_some_and(|origin| !is_own(origin.as_bytes(), host));
     if cross_site || foreign_origin { Err(foreign()) } else { Ok(Verdict::Plain) }
+}
+
+/// The host a request is for. One and only one must be named (RFC 9112, section 3.2): of two, a proxy in front might
+/// judge by the other.
+fn host_of(request: &Request<Body>) -> Result<Option<&str>, Problem> {
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let host = named.next();
+    if named.next().is_some() {
+        return Err(Problem::header("Host", "is given twice"));
+    }
+    if host.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Problem::header("Host", "is missing; HTTP/1.1 needs it"));
+    }
+    match (request.uri().authority(), host.map(HeaderValue::to_str)) {
+        (Some(authority), _) => Ok(Some(authority.as_str())),
+        (None, None) => Ok(None),
+        (None, Some(Ok(host))) => Ok(Some(host)),
+        (None, Some(Err(_))) => Err(Problem::header("Host", "is not ASCII")),
+    }
 }
 
 fn foreign() -> Problem {
@@ -141,6 +153,9 @@ mod tests {
         for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1", ""] {
             assert_eq!(judged(&options, Method::GET, &[("host", host)]).unwrap_err(), 421, "{host}");
         }
+        assert_eq!(judged(&options, Method::GET, &[]).unwrap_err(), 400, "no Host");
+        let twice = [("host", "localhost"), ("host", "localhost")];
+        assert_eq!(judged(&options, Method::GET, &twice).unwrap_err(), 400);
         let open = Options { loopback: false, ..options };
         assert!(judged(&open, Method::GET, &[("host", "broker.example")]).is_ok());
     }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::linger::Linger;
 use super::options::Options;
+use super::unasked::{self, Words};
 
 /// What a connection is doing, seen from outside. Times are milliseconds since it opened, plus one; 0 is "not".
 #[derive(Debug)]
@@ -216,6 +217,8 @@ impl hyper::body::Body for AnswerBody {
 pub(super) struct Watched {
     stream: TcpStream,
     meter: Arc<Meter>,
+    /// What is being said instead of the library's own refusal.
+    words: Option<Words>,
     /// Set once our side is ended and the other side is still being discarded.
     linger: Option<Linger>,
 }
@@ -223,7 +226,23 @@ pub(super) struct Watched {
 impl Watched {
     /// A socket that tells `meter`.
     pub(super) fn new(stream: TcpStream, meter: Arc<Meter>) -> Watched {
-        Watched { stream, meter, linger: None }
+        Watched { stream, meter, words: None, linger: None }
+    }
+
+    /// Whether `answer` is the library's own refusal, or a better one is under way already.
+    fn has_words(&mut self, answer: &[u8]) -> bool {
+        if self.words.is_none() {
+            self.words = unasked::instead_of(answer);
+        }
+        self.words.is_some()
+    }
+
+    /// Writes the better refusal; once it is out, all `bytes` of the library's own count as written.
+    fn poll_words(&mut self, context: &mut Context<'_>, bytes: usize) -> Poll<io::Result<usize>> {
+        let Some(words) = &mut self.words else { return Poll::Ready(Ok(0)) };
+        ready!(unasked::poll_say(context, &mut self.stream, words))?;
+        self.words = None;
+        Poll::Ready(Ok(bytes))
     }
 
     fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -253,7 +272,11 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let written = if self.has_words(bytes) {
+            self.poll_words(context, bytes.len())
+        } else {
+            Pin::new(&mut self.stream).poll_write(context, bytes)
+        };
         self.noted(written)
     }
 
@@ -262,7 +285,10 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let written = match slices {
+            [whole] if self.has_words(whole) => self.poll_words(context, whole.len()),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        };
         self.noted(written)
     }
 

@@ -148,7 +148,8 @@ mod tests {
         let router = Router::new().route("/", axum::routing::get(broken));
         for router in [router.clone(), traced_router(router)] {
             let edge = Edge::new(router, Arc::new(Options::default()));
-            let answer = edge.answer(Request::get("/").body(Body::empty()).unwrap()).await;
+            let answer =
+                edge.answer(Request::get("/").header("host", "localhost").body(Body::empty()).unwrap()).await;
             assert_eq!(answer.status(), 500);
             let id = answer.headers()[REQUEST_ID].to_str().unwrap().to_owned();
             let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -49,6 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
                 return Err(Problem::header(name, "is not a header of this call"));
             }
         }
+        client_name(&parts.headers, None)?;
         FreeCall::from_request_parts(parts, state).await.map(|FreeCall(call)| call)
     }
 }
@@ -63,8 +64,18 @@ impl<S: Send + Sync> FromRequestParts<S> for FreeCall {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<FreeCall, Problem> {
         let path = RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|_| Problem::new(Code::InvalidRequest, "the path is not UTF-8"))?;
+            .map_err(|error| undecodable(&error.body_text()))?;
         Ok(FreeCall(Call { path, query: Query::parse(parts.uri.query())? }))
+    }
+}
+
+/// A path of which a segment is not UTF-8 once decoded; `text` holds the segment's name between backticks.
+fn undecodable(text: &str) -> Problem {
+    const SEGMENTS: [&str; 6] = ["topic", "group", "queue", "id", "receipt", "code"];
+    let named = text.split('`').nth(1);
+    match SEGMENTS.into_iter().find(|segment| Some(*segment) == named) {
+        Some(segment) => Problem::at(Code::InvalidRequest, Place::Path(segment), "is not UTF-8"),
+        None => Problem::new(Code::InvalidRequest, "the path is not UTF-8"),
     }
 }
 
@@ -93,15 +104,24 @@ impl Call {
 /// # Errors
 /// Names the header when it is empty, too long or not text.
 pub(super) fn client_name(headers: &HeaderMap, caller: Option<&Caller>) -> Result<Arc<str>, Problem> {
-    let Some(value) = headers.get("mq-client") else {
-        return Ok(caller.map_or_else(|| Arc::from("unknown"), |caller| caller.peer.clone()));
+    let mut values = headers.get_all("mq-client").iter();
+    let Some(value) = values.next() else {
+        return Ok(caller.map_or_else(unknown, |caller| caller.peer.clone()));
     };
+    if values.next().is_some() {
+        return Err(Problem::header("mq-client", "is given twice"));
+    }
     let text = super::message_in::text_of("mq-client", value.as_bytes())?;
     if text.is_empty() || text.len() > CLIENT_BYTES_MAX || text.contains(char::is_control) {
         let text = format!("must have 1 to {CLIENT_BYTES_MAX} bytes and no control characters");
         return Err(Problem::header("mq-client", text));
     }
     Ok(Arc::from(text))
+}
+
+fn unknown() -> Arc<str> {
+    static UNKNOWN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("unknown"));
+    UNKNOWN.clone()
 }
 
 /// A body up to this size is copied out of the connection's read buffer, which is larger (8 KiB and up). Shared, it
@@ -205,5 +225,9 @@ mod tests {
         assert_eq!(&*client_name(&headers, Some(&caller)).unwrap(), "worker 1");
         headers.insert("mq-client", HeaderValue::from_static("%0a"));
         assert!(client_name(&headers, Some(&caller)).is_err());
+        let mut twice = HeaderMap::new();
+        twice.append("mq-client", HeaderValue::from_static("a"));
+        twice.append("mq-client", HeaderValue::from_static("b"));
+        assert!(client_name(&twice, Some(&caller)).is_err());
     }
 }

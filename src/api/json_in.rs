@@ -28,8 +28,14 @@ pub(crate) fn parse_borrowed<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> R
 
 /// Turns serde's line and column into a JSON pointer.
 fn explain(body: &[u8], error: &serde_json::Error) -> Problem {
-    let pointer = pointer_at(body, offset_of(body, error.line(), error.column()));
-    Problem::at(Code::InvalidJson, Place::Pointer(pointer), in_plain_words(&error.to_string()))
+    let text = error.to_string();
+    let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    let mut levels = levels_at(body, offset_of(body, error.line(), error.column()));
+    if let (Some(name), Some(Level::Object { key, .. })) = (missing, levels.last_mut()) {
+        // It is noticed at the end of the object, behind the last field that is there.
+        name.clone_into(key);
+    }
+    Problem::at(Code::InvalidJson, Place::Pointer(pointer_of(&levels)), in_plain_words(&text))
 }
 
 /// serde speaks of Rust types; callers write JSON. "invalid type: string "72h", expected u64" becomes "found string
@@ -70,8 +76,8 @@ enum Level {
     List(usize),
 }
 
-/// The JSON pointer (RFC 6901) of the value that the first `end` bytes end in. Tolerant: the text may be broken.
-fn pointer_at(body: &[u8], end: usize) -> String {
+/// The levels around the value that the first `end` bytes end in. Tolerant: the text may be broken.
+fn levels_at(body: &[u8], end: usize) -> Vec<Level> {
     let mut levels: Vec<Level> = Vec::new();
     let mut bytes = body.iter().take(end).copied().peekable();
     while let Some(byte) = bytes.next() {
@@ -101,8 +107,13 @@ fn pointer_at(body: &[u8], end: usize) -> String {
             _ => {}
         }
     }
+    levels
+}
+
+/// The JSON pointer (RFC 6901) of the value inside all `levels`.
+fn pointer_of(levels: &[Level]) -> String {
     let mut pointer = String::new();
-    for level in &levels {
+    for level in levels {
         match level {
             Level::Object { key, .. } if key.is_empty() => {}
             Level::Object { key, .. } => {
@@ -158,6 +169,13 @@ mod tests {
         assert_eq!(pointer("{\n \"lease_ms\": 5,\n \"lane_batch\": \"x\"}"), "/lane_batch");
         assert_eq!(pointer(r#"{"subscriptions":[{"topic":"a"},{"topic":"b","x":1}]}"#), "/subscriptions/1/x");
         assert_eq!(pointer(r#"{"subscriptions":[{"topic":"a"},{"topic":"!"}]}"#), "/subscriptions/1/topic");
+        // What is missing is named, not what stands before it.
+        assert_eq!(pointer(r#"{"subscriptions":[{"filter":{"tag":"a"}}]}"#), "/subscriptions/0/topic");
+        assert_eq!(
+            pointer(r#"{"subscriptions":[{"topic":"a","filter":{}}]}"#),
+            "/subscriptions/0/filter/tag"
+        );
+        assert_eq!(pointer(r#"{"ordered":true,"retry":{"kind":"table"}}"#), "/retry/steps_ms");
         assert_eq!(pointer("[]"), "");
         assert_eq!(pointer("{"), "");
         assert!(parse::<GroupSettings>(b" \n").is_ok());

@@ -232,10 +232,13 @@ pub(crate) fn from_headers(headers: &HeaderMap, body: Bytes) -> Result<NewMessag
 }
 
 /// The header that carries a field of the JSON form.
-fn header_of(field: &str) -> Option<&'static str> {
+pub(crate) fn header_of(field: &str) -> Option<&'static str> {
     match field.split('/').next().unwrap_or(field) {
         "tag" => Some("Mq-Tag"),
         "keys" => Some("Mq-Keys"),
+        "queue" => Some("Mq-Queue"),
+        "delay_ms" => Some("Mq-Delay"),
+        "deliver_at" => Some("Mq-Deliver-At"),
         "ordering_key" => Some("Mq-Ordering-Key"),
         "properties" => Some("Mq-Prop-"),
         "content_type" => Some("Content-Type"),
@@ -292,7 +295,7 @@ fn marked(
             check_ttl(ttl_ms).map_err(refuse)?;
             set(&mut new.ttl_ms, ttl_ms).map_err(|()| twice())
         }
-        // Names the caller; a producer may say it too.
+        // Names the caller; a producer may say it too. It was read before.
         "mq-client" => Ok(()),
         _ => Err(refuse("is not a header of this call".to_owned())),
     }

@@ -28,6 +28,7 @@ mod serve;
 mod settle;
 mod stream;
 mod topics;
+mod unasked;
 
 pub use options::{Api, Options};
 pub use router::router;

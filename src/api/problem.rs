@@ -82,6 +82,19 @@ impl Problem {
         Problem::at(Code::InvalidRequest, Place::Pointer(pointer.into()), text)
     }
 
+    /// A message that was refused when it was its turn, naming the field where one is to blame; `place` says where the
+    /// caller wrote that field.
+    pub(crate) fn of_message(refusal: &Refusal, place: impl Fn(&'static str) -> Place) -> Problem {
+        let mut problem = Problem::from(refusal);
+        let field = match refusal {
+            Refusal::QueueNotFound { .. } | Refusal::QueueAndOrderingKey => "queue",
+            Refusal::DelayTooLong { field } => field,
+            _ => return problem,
+        };
+        problem.errors.push(FieldError { place: place(field), text: problem.detail.clone() });
+        problem
+    }
+
     /// More than `limit` of `what`.
     pub(crate) fn too_large(what: &str, limit: usize) -> Problem {
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
@@ -97,7 +110,8 @@ impl Problem {
                 pointer.insert_str(0, prefix);
             }
         }
-        self.detail = format!("{prefix}: {}", self.detail);
+        let between = if self.detail.starts_with('/') { "" } else { ": " };
+        self.detail = format!("{prefix}{between}{}", self.detail);
         self
     }
 
@@ -235,7 +249,7 @@ mod tests {
                 "type": "/problems/invalid_request",
                 "title": "A name, header, parameter or value is malformed",
                 "status": 400,
-                "detail": "/messages/3: /tag: is empty",
+                "detail": "/messages/3/tag: is empty",
                 "code": "invalid_request",
                 "retryable": false,
                 "request_id": "r-1",

@@ -3,17 +3,17 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use std::fmt::Write as _;
 
-use super::extract::{Answer, Call, FreeCall, json, read_body};
+use super::extract::{Answer, Call, FreeCall, client_name, json, read_body};
 use super::json_in;
 use super::json_out::Json;
-use super::message_in::{MessageForm, from_headers};
+use super::message_in::{MessageForm, from_headers, header_of};
 use super::options::Api;
-use super::problem::{Code, Problem};
+use super::problem::{Code, Place, Problem};
 use crate::broker::ProducedMessage;
 use crate::machine::NewMessage;
 use crate::model::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, TopicName, objects};
@@ -24,11 +24,16 @@ pub(super) async fn one(State(api): State<Api>, FreeCall(mut call): FreeCall, re
     let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
     call.query.finish()?;
     let (parts, body) = request.into_parts();
+    client_name(&parts.headers, None)?;
     let body = read_body(&api, body, BODY_BYTES_MAX).await?;
     let message = from_headers(&parts.headers, body)?;
     let answers = api.broker.produce(topic.clone(), auto_create, vec![message]).await?;
     match answers.into_iter().next() {
-        Some(answer) => Ok(created(&topic, &answer?)),
+        Some(Ok(produced)) => Ok(created(&topic, &produced)),
+        Some(Err(refusal)) => Err(Problem::of_message(&refusal, |field| {
+            let header = header_of(field).map_or_else(|| field.to_owned(), str::to_owned);
+            Place::Header(header)
+        })),
         None => Err(Problem::new(Code::Fault, "the broker gave no answer for the message")),
     }
 }
@@ -87,25 +92,25 @@ pub(super) async fn batch(State(api): State<Api>, mut call: Call, headers: Heade
     if built.len() > BATCH_MESSAGES_MAX {
         return Err(Problem::too_large("messages in one batch", BATCH_MESSAGES_MAX));
     }
-    produce_built(&api, &topic, auto_create, built).await.map(IntoResponse::into_response)
+    produce_built(&api, (&topic, auto_create), form, built).await
 }
 
 /// Produces the messages that could be built, and puts every outcome back in input order.
 async fn produce_built(
     api: &Api,
-    topic: &TopicName,
-    auto_create: bool,
-    built: Vec<Result<NewMessage, Problem>>,
+    (topic, auto_create): (&TopicName, bool),
+    form: BatchForm,
+    built: Vec<Built>,
 ) -> Answer {
     let mut messages = Vec::with_capacity(built.len());
-    let outcomes: Vec<Option<Problem>> = built
+    let outcomes: Vec<(usize, Option<Problem>)> = built
         .into_iter()
-        .map(|result| match result {
+        .map(|Built { at, message }| match message {
             Ok(message) => {
                 messages.push(message);
-                None
+                (at, None)
             }
-            Err(problem) => Some(problem),
+            Err(problem) => (at, Some(problem.within(&form.pointer(at)))),
         })
         .collect();
     let answers = if messages.is_empty() {
@@ -119,7 +124,7 @@ async fn produce_built(
     out.open();
     out.key("results");
     out.open_list();
-    for outcome in outcomes {
+    for (at, outcome) in outcomes {
         let problem = match outcome {
             Some(problem) => problem,
             None => match answers.next() {
@@ -127,7 +132,10 @@ async fn produce_built(
                     write_produced(&mut out, topic, &produced);
                     continue;
                 }
-                Some(Err(refusal)) => Problem::from(refusal),
+                Some(Err(refusal)) => {
+                    let at = form.pointer(at);
+                    Problem::of_message(&refusal, |field| Place::Pointer(format!("{at}/{field}")))
+                }
                 None => Problem::new(Code::Fault, "the broker gave no answer for this message"),
             },
         };
@@ -150,6 +158,14 @@ enum BatchForm {
 }
 
 impl BatchForm {
+    /// The JSON pointer of message `at`.
+    fn pointer(self, at: usize) -> String {
+        match self {
+            BatchForm::Json => format!("/messages/{at}"),
+            BatchForm::Lines => format!("/{at}"),
+        }
+    }
+
     /// By Content-Type alone: only NDJSON says so, everything else is taken for JSON.
     fn of(headers: &HeaderMap) -> Result<BatchForm, Problem> {
         if headers.contains_key("idempotency-key") {
@@ -178,28 +194,30 @@ struct Batch<'a> {
     messages: Vec<MessageForm<'a>>,
 }
 
+/// One message of a batch, and which one it is.
+#[derive(Debug)]
+struct Built {
+    /// Its number in the list, or its line; from 0.
+    at: usize,
+    message: Result<NewMessage, Problem>,
+}
+
 /// Messages that are well-formed but over a limit fail one by one; JSON that is not well-formed fails as a whole.
-fn from_json(body: &Bytes) -> Result<Vec<Result<NewMessage, Problem>>, Problem> {
+fn from_json(body: &Bytes) -> Result<Vec<Built>, Problem> {
     let batch: Batch<'_> = json_in::parse_borrowed(body)?;
-    Ok(batch
-        .messages
-        .into_iter()
-        .enumerate()
-        .map(|(at, form)| form.build().map_err(|problem| problem.within(&format!("/messages/{at}"))))
-        .collect())
+    Ok(batch.messages.into_iter().enumerate().map(|(at, form)| Built { at, message: form.build() }).collect())
 }
 
 /// As [`from_json`], one object a line; blank lines are skipped. Places are given as `/line` counted from 0.
-fn from_lines(body: &Bytes) -> Result<Vec<Result<NewMessage, Problem>>, Problem> {
+fn from_lines(body: &Bytes) -> Result<Vec<Built>, Problem> {
     let mut built = Vec::new();
     for (at, line) in lines_of(body).enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()) {
-        let prefix = || format!("/{at}");
         if built.len() == BATCH_MESSAGES_MAX {
             return Err(Problem::too_large("messages in one batch", BATCH_MESSAGES_MAX));
         }
         let form: MessageForm<'_> =
-            json_in::parse_borrowed(line).map_err(|problem| problem.within(&prefix()))?;
-        built.push(form.build().map_err(|problem| problem.within(&prefix())));
+            json_in::parse_borrowed(line).map_err(|problem| problem.within(&BatchForm::Lines.pointer(at)))?;
+        built.push(Built { at, message: form.build() });
     }
     Ok(built)
 }
@@ -214,17 +232,17 @@ fn lines_of(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::problem::Place;
 
     #[test]
     fn batches_keep_order_and_name_the_bad_one() {
         let body = Bytes::from_static(br#"{"messages":[{"body":"a"},{"body":"b","tag":"x|y"},{"body":3}]}"#);
         let built = from_json(&body).unwrap();
         assert_eq!(built.len(), 3);
-        assert_eq!(&built[0].as_ref().unwrap().message.body[..], b"a");
-        let place = &built[1].as_ref().unwrap_err().errors[0].place;
-        assert_eq!(*place, Place::Pointer("/messages/1/tag".into()));
-        assert_eq!(&built[2].as_ref().unwrap().message.body[..], b"3");
+        assert_eq!(&built[0].message.as_ref().unwrap().message.body[..], b"a");
+        let place = &built[1].message.as_ref().unwrap_err().errors[0].place;
+        assert_eq!((built[1].at, place), (1, &Place::Pointer("/tag".into())));
+        assert_eq!(BatchForm::Json.pointer(1), "/messages/1");
+        assert_eq!(&built[2].message.as_ref().unwrap().message.body[..], b"3");
         let body = Bytes::from_static(br#"{"messages":[{"body":"a"},{"body":"b","colour":1}]}"#);
         let problem = from_json(&body).unwrap_err();
         assert_eq!(problem.errors[0].place, Place::Pointer("/messages/1/colour".into()));
@@ -238,10 +256,12 @@ mod tests {
         );
         let built = from_lines(&body).unwrap();
         assert_eq!(built.len(), 3);
-        assert_eq!(&built[1].as_ref().unwrap().message.body[..], br#"{"b":1}"#);
-        assert_eq!(built[2].as_ref().unwrap_err().errors[0].place, Place::Pointer("/3/keys/0".into()));
+        assert_eq!(&built[1].message.as_ref().unwrap().message.body[..], br#"{"b":1}"#);
+        let place = &built[2].message.as_ref().unwrap_err().errors[0].place;
+        assert_eq!((built[2].at, place), (3, &Place::Pointer("/keys/0".into())));
+        assert_eq!(BatchForm::Lines.pointer(3), "/3");
         let problem = from_lines(&Bytes::from_static(b"{\"body\":\"a\"}\n{\"bod")).unwrap_err();
-        assert!(problem.detail.starts_with("/1: "), "{}", problem.detail);
+        assert!(problem.detail.starts_with("/1/bod: the text ends"), "{}", problem.detail);
         let lines = |text: &'static [u8]| lines_of(text).collect::<Vec<_>>();
         assert_eq!(lines(b""), [b""]);
         assert_eq!(lines(b"\n"), [b"", b""]);

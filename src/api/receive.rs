@@ -48,10 +48,17 @@ struct ReceiveForm {
     filter: Option<serde_json::Value>,
 }
 
+/// A value, and where it was said.
+#[derive(Debug)]
+struct Said<T> {
+    value: T,
+    place: Place,
+}
+
 /// What is wished, checked.
 #[derive(Debug)]
 struct Wish {
-    max_messages: Option<u64>,
+    max_messages: Option<Said<u64>>,
     max_bytes: u64,
     wait_ms: Millis,
     lease_ms: Option<Millis>,
@@ -68,11 +75,15 @@ pub(super) async fn receive(State(api): State<Api>, mut call: Call, request: Req
     let client = client_name(&parts.headers, parts.extensions.get::<Caller>())?;
     let wish = merge(read_json(&api, body).await?, call.query)?;
     let raw = wants_raw(&parts.headers);
-    if raw && wish.max_messages.is_some_and(|messages| messages != 1) {
-        let text = "must be 1 when the raw body is asked for";
-        return Err(Problem::at(Code::InvalidRequest, Place::Pointer("/max_messages".to_owned()), text));
-    }
-    let max_messages = if raw { 1 } else { wish.max_messages.unwrap_or(MESSAGES_DEFAULT) };
+    let max_messages = match wish.max_messages {
+        Some(Said { value, place }) if raw && value != 1 => {
+            let text = "must be 1 when the raw body is asked for";
+            return Err(Problem::at(Code::InvalidRequest, place, text));
+        }
+        Some(Said { value, .. }) => value,
+        None if raw => 1,
+        None => MESSAGES_DEFAULT,
+    };
     if let Some(filter) = &wish.filter {
         compare_filter(&api.broker, &group, wish.topic.as_ref(), filter)?;
     }
@@ -116,58 +127,80 @@ fn merge(form: ReceiveForm, mut query: Query) -> Result<Wish, Problem> {
     let lease_ms = duration("lease", (form.lease, form.lease_ms), &mut query)?;
     let topic = pick("topic", form.topic, query.parse_as::<TopicName>("topic")?)?;
     let filter = match (form.filter, query.text("filter")) {
-        (Some(_), Some(_)) => return Err(in_both("filter")),
+        (Some(_), Some(_)) => return Err(said_twice(in_query("filter"))),
         (Some(value), None) => Some(filter_of(&value, "/filter")?),
-        (None, Some(tags)) => Some(Filter::parse_tags(&tags).map_err(|error| {
-            Problem::at(Code::InvalidFilter, Place::Parameter("filter".to_owned()), error.to_string())
-        })?),
+        (None, Some(tags)) => Some(
+            Filter::parse_tags(&tags)
+                .map_err(|error| Problem::at(Code::InvalidFilter, in_query("filter"), error.to_string()))?,
+        ),
         (None, None) => None,
     };
     query.finish()?;
-    within("max_messages", max_messages, 1, RECEIVE_MESSAGES_MAX.into())?;
-    within("max_bytes", max_bytes, 1, RECEIVE_BYTES_MAX)?;
-    within("wait_ms", wait_ms, 0, WAIT_MS_MAX)?;
-    within("lease_ms", lease_ms, LEASE_MS_MIN, LEASE_MS_MAX)?;
-    let max_bytes = max_bytes.unwrap_or(BYTES_DEFAULT);
-    Ok(Wish { max_messages, max_bytes, wait_ms: wait_ms.unwrap_or(WAIT_MS_DEFAULT), lease_ms, topic, filter })
+    within(max_messages.as_ref(), 1, RECEIVE_MESSAGES_MAX.into(), "")?;
+    within(max_bytes.as_ref(), 1, RECEIVE_BYTES_MAX, "")?;
+    within(wait_ms.as_ref(), 0, WAIT_MS_MAX, " milliseconds")?;
+    within(lease_ms.as_ref(), LEASE_MS_MIN, LEASE_MS_MAX, " milliseconds")?;
+    Ok(Wish {
+        max_messages,
+        max_bytes: max_bytes.map_or(BYTES_DEFAULT, |said| said.value),
+        wait_ms: wait_ms.map_or(WAIT_MS_DEFAULT, |said| said.value),
+        lease_ms: lease_ms.map(|said| said.value),
+        topic: topic.map(|said| said.value),
+        filter,
+    })
 }
 
-fn pick<T>(name: &str, in_body: Option<T>, in_query: Option<T>) -> Result<Option<T>, Problem> {
-    if in_body.is_some() && in_query.is_some() {
-        return Err(in_both(name));
-    }
-    Ok(in_body.or(in_query))
+fn in_body(name: &str) -> Place {
+    Place::Pointer(format!("/{name}"))
 }
 
-fn in_both(name: &str) -> Problem {
-    Problem::parameter(name, "is in the body as well; say it once")
+fn in_query(name: &str) -> Place {
+    Place::Parameter(name.to_owned())
+}
+
+fn said_twice(place: Place) -> Problem {
+    Problem::at(Code::InvalidRequest, place, "was said already, in the body or the query; say it once")
+}
+
+/// A field of the body or the parameter of the same name.
+fn pick<T>(name: &str, body: Option<T>, query: Option<T>) -> Result<Option<Said<T>>, Problem> {
+    the_one([(body, in_body(name)), (query, in_query(name))])
 }
 
 /// `<name>` as a human duration or `<name>_ms` as a number, in the body or the query: one of the four.
 fn duration(
     name: &str,
-    in_body: (Option<String>, Option<Millis>),
+    (body_text, body_ms): (Option<String>, Option<Millis>),
     query: &mut Query,
-) -> Result<Option<Millis>, Problem> {
+) -> Result<Option<Said<Millis>>, Problem> {
     let name_ms = format!("{name}_ms");
-    let body_text = match in_body.0 {
-        None => None,
-        Some(text) => {
-            let parsed = crate::model::parse_duration(&text);
-            Some(parsed.map_err(|error| Problem::pointer(format!("/{name}"), error))?)
-        }
-    };
-    let said = [body_text, in_body.1, query.duration(name)?, query.number(&name_ms)?];
-    let mut said = said.into_iter().flatten();
-    let first = said.next();
-    if said.next().is_some() { Err(in_both(name)) } else { Ok(first) }
+    let body = body_text.map(|text| {
+        crate::model::parse_duration(&text)
+            .map_err(|error| Problem::at(Code::InvalidRequest, in_body(name), error))
+    });
+    the_one([
+        (body.transpose()?, in_body(name)),
+        (body_ms, in_body(&name_ms)),
+        (query.duration(name)?, in_query(name)),
+        (query.number(&name_ms)?, in_query(&name_ms)),
+    ])
 }
 
-fn within(name: &str, value: Option<u64>, low: u64, high: u64) -> Result<(), Problem> {
-    match value {
-        Some(value) if !(low..=high).contains(&value) => {
-            let unit = if name.ends_with("_ms") { " milliseconds" } else { "" };
-            Err(Problem::pointer(format!("/{name}"), format!("must be {low} to {high}{unit}")))
+/// The only value that was said; a second one is refused where it stands.
+fn the_one<T, const N: usize>(places: [(Option<T>, Place); N]) -> Result<Option<Said<T>>, Problem> {
+    let mut said = places.into_iter().filter_map(|(value, place)| value.map(|value| Said { value, place }));
+    let first = said.next();
+    match said.next() {
+        Some(second) => Err(said_twice(second.place)),
+        None => Ok(first),
+    }
+}
+
+fn within(said: Option<&Said<u64>>, low: u64, high: u64, unit: &str) -> Result<(), Problem> {
+    match said {
+        Some(Said { value, place }) if !(low..=high).contains(value) => {
+            let text = format!("must be {low} to {high}{unit}");
+            Err(Problem::at(Code::InvalidRequest, place.clone(), text))
         }
         _ => Ok(()),
     }
@@ -300,11 +333,13 @@ mod tests {
     #[test]
     fn fields_come_from_body_or_query() {
         let wish = merged(r#"{"max_messages":3,"lease_ms":2000}"#, "wait=5s&topic=a&filter=x||y").unwrap();
-        assert_eq!((wish.max_messages, wish.lease_ms, wish.wait_ms), (Some(3), Some(2_000), 5_000));
+        let max_messages = wish.max_messages.map(|said| said.value);
+        assert_eq!((max_messages, wish.lease_ms, wish.wait_ms), (Some(3), Some(2_000), 5_000));
         assert_eq!(wish.topic.unwrap().as_str(), "a");
         assert_eq!(wish.filter.unwrap().expression(), "x || y");
         let wish = merged("", "").unwrap();
-        assert_eq!((wish.max_messages, wish.max_bytes, wish.wait_ms), (None, BYTES_DEFAULT, WAIT_MS_DEFAULT));
+        assert!(wish.max_messages.is_none());
+        assert_eq!((wish.max_bytes, wish.wait_ms), (BYTES_DEFAULT, WAIT_MS_DEFAULT));
         assert_eq!(merged(r#"{"wait":"1m"}"#, "lease=1h").unwrap().lease_ms, Some(3_600_000));
     }
 
@@ -331,6 +366,22 @@ mod tests {
         }
         assert_eq!(merged(r#"{"filter":{"sql":"a"}}"#, "").unwrap_err().code.row().status, 422);
         assert_eq!(merged("", "filter=a||").unwrap_err().code.row().status, 422);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_where_it_was_said() {
+        for (body, query, place) in [
+            ("", "wait=61s", in_query("wait")),
+            ("", "wait_ms=60001", in_query("wait_ms")),
+            (r#"{"wait":"61s"}"#, "", in_body("wait")),
+            (r#"{"max_messages":0}"#, "", in_body("max_messages")),
+            ("", "max_messages=0", in_query("max_messages")),
+            ("", "wait=1s&wait_ms=1000", in_query("wait_ms")),
+            (r#"{"lease":"1s","lease_ms":1000}"#, "", in_body("lease_ms")),
+            (r#"{"lease":"1s"}"#, "lease=1s", in_query("lease")),
+        ] {
+            assert_eq!(merged(body, query).unwrap_err().errors[0].place, place, "{body} {query}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ use super::extract::Caller;
 use super::linger;
 use super::options::Options;
 use super::problem::{Code, Problem};
+use super::unasked;
 
 /// How a stop went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +47,10 @@ pub async fn serve(
     options: Arc<Options>,
     shutdown: impl Future<Output = ()>,
 ) -> Drained {
+    let full = format!("{} connections are open, the most this node holds", options.max_connections);
     let loop_state = Accept {
         edge: Arc::new(Edge::new(router, options.clone())),
-        full: full_answer(options.max_connections),
+        full: unasked::whole_answer(&Problem::new(Code::Overloaded, full)),
         places: Arc::new(Semaphore::new(options.max_connections)),
         farewells: Arc::new(Semaphore::new(FAREWELLS_MAX)),
         connections: TaskTracker::new(),
@@ -149,18 +151,6 @@ enum Aside {
     Overdue,
     /// The node stops.
     Draining,
-}
-
-/// A whole answer: 503 and the problem.
-fn full_answer(max_connections: usize) -> Vec<u8> {
-    let detail = format!("{max_connections} connections are open, the most this node holds");
-    let body = Problem::new(Code::Overloaded, detail).body(None);
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
-         Content-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), &body].concat()
 }
 
 /// One connection, from its first byte to its last.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{NamedReceipt, OpName};
 use crate::api::json_out::Json;
 use crate::api::message_out::{BodyEncoding, write_delivered};
-use crate::api::problem::Problem;
+use crate::api::problem::{Place, Problem};
 use crate::api::produce::write_produced;
 use crate::api::settle::write_settled;
 use crate::broker::{DeliveredMessage, ProduceAnswer, ProducedMessage};
@@ -90,13 +90,16 @@ pub(in crate::api) fn published_many<'a>(
     json.key("results");
     json.open_list();
     let mut failed = 0;
-    for result in results {
+    for (at, result) in results.enumerate() {
         match result {
             Ok(Ok(produced)) => {
                 write_produced(&mut json, topic, produced);
                 continue;
             }
-            Ok(Err(refusal)) => Problem::from(refusal).write(&mut json, None),
+            Ok(Err(refusal)) => {
+                let place = |field| Place::Pointer(format!("/messages/{at}/{field}"));
+                Problem::of_message(refusal, place).write(&mut json, None);
+            }
             Err(problem) => problem.write(&mut json, None),
         }
         failed += 1;

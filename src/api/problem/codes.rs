@@ -118,6 +118,9 @@ codes! {
     TooLarge "too_large" 413 false: "The request is larger than accepted",
         "A body, a batch or a list is over its limit; limit in the answer says how much is accepted.",
         "Send less at a time, or keep large things elsewhere and send their address. GET /v1/limits shows every limit.";
+    UriTooLong "uri_too_long" 414 false: "The path and query are longer than accepted",
+        "The first line of a request holds at most 65,534 bytes of path and query.",
+        "Send long values in the body where the call takes one.";
     UnsupportedMediaType "unsupported_media_type" 415 false: "This kind of body is not accepted here",
         "The Content-Type names a form that this call does not read.",
         "Send JSON, or one message object a line with Content-Type: application/x-ndjson.";
@@ -130,6 +133,9 @@ codes! {
     InvalidFilter "invalid_filter" 422 false: "The filter is refused",
         "The filter is no tag expression, or uses what is not supported.",
         "Write {\"tag\": \"*\"} or {\"tag\": \"a || b\"}. SQL filters are not supported yet.";
+    HeadTooLarge "head_too_large" 431 false: "The request's headers are more than accepted",
+        "A request has at most 100 headers and 256 KiB of them.",
+        "Send fewer or shorter headers; a message's properties may also be sent as JSON.";
     Internal "internal" 500 false: "The broker made a mistake",
         "Handling this request failed in a way that nobody foresaw; other requests go on. What it was to change may \
          have happened or not.",

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::api::frame::{self, Publish, PublishedBody, Re};
-use crate::api::problem::Problem;
+use crate::api::problem::{Place, Problem};
 use crate::broker::{Broker, BrokerError, ProduceAnswer};
 use crate::machine::NewMessage;
 use crate::model::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, TopicName};
@@ -186,7 +186,10 @@ fn answer(topic: Option<&TopicName>, frames: &[Waiting], answers: &Answers, outp
         output.push(match (shape, topic, &failed) {
             (Shape::One, _, None) => match next.next() {
                 Some(Ok(produced)) => frame::published(re, produced),
-                Some(Err(refusal)) => frame::error(re, None, &refusal.into(), false),
+                Some(Err(refusal)) => {
+                    let at = |field| Place::Pointer(format!("/{field}"));
+                    frame::error(re, None, &Problem::of_message(refusal, at), false)
+                }
                 None => frame::error(re, None, &missing, false),
             },
             (Shape::Many(results), Some(topic), failed) => {
