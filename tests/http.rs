@@ -57,20 +57,26 @@ fn refusal(to: SocketAddr, line: &str, headers: &[(&str, &str)], body: &str) -> 
     (answer.status, problem["code"].as_str().unwrap().to_owned())
 }
 
+/// Request line, headers, body; status, and the kind of place and the place that is named.
+type Named<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str, &'a str);
+
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_understood_is_refused_by_name() {
     let cases: &'static [Case<'static>] = &[
         ("GET /v2", &[], "", 404, "not_found"),
-        ("PATCH /v1/topics/a", &[], "", 405, "method_not_allowed"),
+        ("POST /v1/topics/a", &[], "", 405, "method_not_allowed"),
+        ("PATCH /v1/topics/a", &[], "", 404, "topic_not_found"),
         ("GET /v1/topics/a/messages", &[], "", 405, "method_not_allowed"),
         ("GET /v1/topics/a%2Fb", &[], "", 400, "invalid_request"),
         ("GET /v1/topics/%ff", &[], "", 400, "invalid_request"),
         ("GET /v1/topics?colour=1", &[], "", 400, "invalid_request"),
         ("GET /v1/topics?limit=1&limit=2", &[], "", 400, "invalid_request"),
         ("GET /v1/topics", &[("Mq-Tag", "x")], "", 400, "invalid_request"),
-        ("PUT /v1/topics/a", &[("If-Match", "\"1\"")], "", 400, "not_supported"),
+        ("PUT /v1/topics/a", &[("If-Match", "\"1\"")], "", 412, "stale"),
+        ("PUT /v1/topics/a", &[("If-Match", "1")], "", 400, "invalid_request"),
+        ("GET /v1/topics?cursor=orders", &[], "", 400, "invalid_request"),
         ("PUT /v1/topics/a", &[("If-None-Match", "\"1\"")], "", 400, "invalid_request"),
         ("PUT /v1/topics/a", &[], "{\"idempotency_window_ms\":1}", 400, "invalid_json"),
         ("POST /v1/topics/a/messages?atomic=true", &[], "", 400, "invalid_request"),
@@ -105,7 +111,7 @@ async fn what_is_not_understood_is_refused_by_name() {
         for (line, headers, body, status, code) in cases {
             assert_eq!(refusal(to, line, headers, body), (*status, (*code).to_owned()), "{line} {body}");
         }
-        let allow = send(to, "PATCH /v1/topics/a", &[], b"");
+        let allow = send(to, "POST /v1/topics/a", &[], b"");
         assert!(allow.header("allow").unwrap().contains("PUT"));
         // None of it left a trace.
         assert_eq!(send(to, "GET /v1/topics", &[], b"").json()["topics"], serde_json::json!([]));
@@ -115,7 +121,7 @@ async fn what_is_not_understood_is_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_named_where_it_stands() {
-    let cases: &'static [(&str, &[(&str, &str)], &str, u16, &str, &str)] = &[
+    let cases: &'static [Named<'static>] = &[
         ("GET /v1/topics/%ff", &[], "", 400, "path", "topic"),
         ("POST /v1/groups/%ff/pause", &[], "", 400, "path", "group"),
         ("GET /v1/groups/g/dead-letters/%ff", &[], "", 400, "path", "id"),

@@ -107,7 +107,7 @@ fn preflight(origin: &HeaderValue, asked: &HeaderMap) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE"),
+        HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
     );
     if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
@@ -123,7 +123,7 @@ pub(super) fn mark_allowed(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Location, Retry-After, X-Request-Id"),
+        HeaderValue::from_static("ETag, Location, Retry-After, X-Request-Id"),
     );
 }
 

@@ -19,10 +19,10 @@ use crate::model::{GroupName, MessageId, SETTLE_MAX};
 pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
     let group: GroupName = call.path("group")?;
     let limit = call.query.limit()?;
-    let cursor = call.query.parse_as::<MessageId>("cursor")?;
+    let cursor = call.query.cursor::<MessageId>("dead_letters")?;
     call.query.finish()?;
     let page = api.broker.dead_letters(&group, cursor, limit)?;
-    Ok(list("dead_letters", &page.rows, page.next_cursor.as_deref(), |out, view| {
+    Ok(list("dead_letters", &page, |out, view| {
         out.open();
         write_dead_letter(out, view);
         out.close();

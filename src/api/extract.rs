@@ -19,7 +19,8 @@ use super::json_in;
 use super::json_out::Json;
 use super::options::Api;
 use super::problem::{Code, Place, Problem};
-use super::query::Query;
+use super::query::{Query, cursor_at};
+use crate::broker::Page;
 use crate::model::{CLIENT_BYTES_MAX, JSON_BYTES_MAX};
 
 /// What a handler answers.
@@ -191,23 +192,18 @@ pub(super) fn json(status: StatusCode, json: Json) -> Response {
     response
 }
 
-/// Writes `{"<plural>":[…],"next_cursor":…}`, the shape of every list.
-pub(super) fn list<T>(
-    plural: &str,
-    rows: &[T],
-    next_cursor: Option<&str>,
-    mut write: impl FnMut(&mut Json, &T),
-) -> Response {
-    let mut out = Json::with_capacity(256 * (rows.len() + 1));
+/// Writes `{"<plural>":[…],"next_cursor":…}`, the shape of every list. The cursor is one of the kind `plural`.
+pub(super) fn list<T>(plural: &str, page: &Page<T>, mut write: impl FnMut(&mut Json, &T)) -> Response {
+    let mut out = Json::with_capacity(256 * (page.rows.len() + 1));
     out.open();
     out.key(plural);
     out.open_list();
-    for row in rows {
+    for row in &page.rows {
         write(&mut out, row);
     }
     out.close_list();
     out.key("next_cursor");
-    out.maybe_text(next_cursor);
+    out.maybe_text(page.next_cursor.as_ref().map(|place| cursor_at(plural, place)).as_deref());
     out.close();
     json(StatusCode::OK, out)
 }

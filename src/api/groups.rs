@@ -6,23 +6,25 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 
+use super::condition;
 use super::extract::{Answer, Call, json, list, read_body, read_json};
 use super::json_in;
 use super::json_out::Json;
 use super::options::Api;
+use super::patch::{self, Patch};
 use super::problem::{Code, Place, Problem};
-use super::topics::{confirmed, put_mode, put_status, refused_setting};
+use super::topics::{confirmed, put_status, refused_setting};
 use crate::broker::GroupView;
-use crate::machine::SeekTo;
+use crate::machine::{Expected, SeekTo};
 use crate::model::{Filter, GroupName, GroupSettings, JSON_BYTES_MAX, QueueNo, TopicName};
 
 /// `GET /v1/groups`
 pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
     let limit = call.query.limit()?;
-    let cursor = call.query.text("cursor");
+    let cursor = call.query.cursor::<GroupName>("groups")?;
     call.query.finish()?;
-    let page = api.broker.groups(cursor.as_deref(), limit);
-    Ok(list("groups", &page.rows, page.next_cursor.as_deref(), write_group))
+    let page = api.broker.groups(cursor.as_ref().map(GroupName::as_str), limit);
+    Ok(list("groups", &page, write_group))
 }
 
 /// `GET /v1/groups/{group}`
@@ -38,20 +40,48 @@ pub(super) async fn put(State(api): State<Api>, mut call: Call, headers: HeaderM
     let name: GroupName = call.path("group")?;
     let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
     call.query.finish()?;
-    let mode = put_mode(&headers)?;
-    let body = read_body(&api, body, JSON_BYTES_MAX).await?;
-    check_filters(&body)?;
-    let settings: GroupSettings = json_in::parse(&body)?;
-    settings.check().map_err(refused_setting)?;
-    let done = api.broker.put_group(name.clone(), settings, mode, auto_create).await?;
+    let expected = condition::expected(&headers)?;
+    let settings = settings_of(&read_body(&api, body, JSON_BYTES_MAX).await?, json_in::parse)?;
+    let done = api.broker.put_group(name.clone(), settings, expected, auto_create).await?;
     group_json(&api, &name, put_status(done))
 }
 
+/// `PATCH /v1/groups/{group}`: replaces the settings that are named.
+pub(super) async fn patch(State(api): State<Api>, mut call: Call, headers: HeaderMap, body: Body) -> Answer {
+    let name: GroupName = call.path("group")?;
+    let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
+    call.query.finish()?;
+    let expected = condition::expected(&headers)?;
+    let patch = Patch::read(&api, body).await?;
+    for _ in 0..patch::TRIES {
+        let (settings, version) = api.broker.group_settings(&name)?;
+        expected.check(name.as_str(), Some(version))?;
+        let patched = settings_of(&patch.merge(&*settings)?, patch::read_merged)?;
+        let seen = Expected::OneOf(vec![version]);
+        match api.broker.put_group(name.clone(), patched, seen, auto_create).await {
+            Err(error) if patch::was_overtaken(&error) => {}
+            done => return group_json(&api, &name, put_status(done?)),
+        }
+    }
+    Err(patch::overtaken())
+}
+
+/// Reads and checks the settings of a group.
+fn settings_of(
+    body: &[u8],
+    parse: impl FnOnce(&[u8]) -> Result<GroupSettings, Problem>,
+) -> Result<GroupSettings, Problem> {
+    check_filters(body)?;
+    let settings = parse(body)?;
+    settings.check().map_err(refused_setting)?;
+    Ok(settings)
+}
+
 /// `DELETE /v1/groups/{group}`
-pub(super) async fn delete(State(api): State<Api>, mut call: Call) -> Answer {
+pub(super) async fn delete(State(api): State<Api>, mut call: Call, headers: HeaderMap) -> Answer {
     let name: GroupName = call.path("group")?;
     let confirmed = confirmed(&mut call, name.as_str())?;
-    api.broker.delete_group(name, confirmed).await?;
+    api.broker.delete_group(name, confirmed, condition::expected(&headers)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -82,7 +112,9 @@ fn group_json(api: &Api, name: &GroupName, status: StatusCode) -> Answer {
     let view = api.broker.group(name)?;
     let mut out = Json::with_capacity(1_024);
     write_group(&mut out, &view);
-    Ok(json(status, out))
+    let mut response = json(status, out);
+    condition::tag(&mut response, view.version);
+    Ok(response)
 }
 
 fn write_group(out: &mut Json, view: &GroupView) {

@@ -8,7 +8,7 @@ use super::json_out::Json;
 use super::message_out::{BodyEncoding, write_stored};
 use super::options::Api;
 use super::problem::{Code, Place, Problem};
-use super::query::whole;
+use super::query::{cursor_at, whole};
 use crate::model::{MessageId, TopicName};
 
 /// `GET /v1/messages/{id}`
@@ -27,7 +27,10 @@ pub(super) async fn browse(State(api): State<Api>, mut call: Call) -> Answer {
     let topic: TopicName = call.path("topic")?;
     let queue = whole(call.text("queue"))
         .ok_or_else(|| Problem::at(Code::InvalidRequest, Place::Path("queue"), "must be a whole number"))?;
-    let offset = call.query.number("offset")?;
+    let offset = match (call.query.number("offset")?, call.query.cursor("messages")?) {
+        (Some(_), Some(_)) => return Err(Problem::parameter("cursor", "and offset exclude each other")),
+        (offset, cursor) => offset.or(cursor),
+    };
     let limit = call.query.limit()?;
     let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
     call.query.finish()?;
@@ -43,8 +46,7 @@ pub(super) async fn browse(State(api): State<Api>, mut call: Call) -> Answer {
     out.key("next_offset");
     out.maybe_number(browsed.next_offset);
     out.key("next_cursor");
-    // The next page is asked for by offset; the field is there because every list has it.
-    out.null();
+    out.maybe_text(browsed.next_offset.map(|offset| cursor_at("messages", offset)).as_deref());
     out.key("truncated");
     out.truth(browsed.truncated);
     out.number_field("scanned", browsed.scanned);

@@ -5,6 +5,7 @@
 //! `problem` or `json_out` writes the answer. Nothing here decides anything; the machine does.
 
 mod browser;
+mod condition;
 mod connection;
 mod dead_letters;
 mod edge;
@@ -19,6 +20,7 @@ mod message_out;
 mod messages;
 mod node;
 mod options;
+mod patch;
 mod problem;
 mod produce;
 mod query;

@@ -192,6 +192,7 @@ impl From<&Refusal> for Problem {
             Refusal::QueuesShrink(_) | Refusal::QueuesOrdered(_) | Refusal::GroupBusy => Code::Conflict,
             Refusal::ConfirmNeeded { .. } => Code::ConfirmNeeded,
             Refusal::Exists(_) => Code::Exists,
+            Refusal::Stale { .. } | Refusal::Absent(_) => Code::Stale,
             Refusal::TooManyTopics(_) | Refusal::TooManyGroups(_) => Code::LimitReached,
             Refusal::TooManyHeld(_) => Code::Overloaded,
             Refusal::DeadLetterNotFound => Code::DeadLetterNotFound,

@@ -1,8 +1,11 @@
 //! Query strings, strictly: every parameter once, none unknown, values percent-decoded once (`+` is a space).
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
@@ -92,6 +95,19 @@ impl Query {
         }
     }
 
+    /// Takes `cursor` of a list: where the page before ended.
+    ///
+    /// # Errors
+    /// It is no cursor of a list of this `kind`.
+    pub(crate) fn cursor<T: FromStr>(&mut self, kind: &str) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text("cursor") else { return Ok(None) };
+        let bytes = URL_SAFE_NO_PAD.decode(&text).ok();
+        let inner = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let place = inner.as_deref().and_then(|inner| inner.strip_prefix(kind)?.strip_prefix(' '));
+        let place = place.and_then(|place| place.parse().ok());
+        place.map(Some).ok_or_else(|| Problem::parameter("cursor", "must be next_cursor of the page before"))
+    }
+
     /// Refuses what nobody took.
     ///
     /// # Errors
@@ -108,6 +124,12 @@ impl Query {
 pub(crate) fn whole(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| digits && *number < 1 << 53)
+}
+
+/// The cursor of a list of this `kind` whose page ended at `place`. Opaque, so that nobody builds one and what is in it
+/// may change.
+pub(crate) fn cursor_at(kind: &str, place: impl Display) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{kind} {place}"))
 }
 
 fn decode(text: &str) -> Option<String> {
@@ -130,6 +152,24 @@ mod tests {
         assert_eq!(query.text("flag").as_deref(), Some(""));
         assert!(query.finish().is_ok());
         assert_eq!(Query::parse(None).unwrap().limit().unwrap(), LIST_LIMIT_DEFAULT);
+    }
+
+    #[test]
+    fn a_cursor_is_read_by_the_list_that_wrote_it_and_by_no_other() {
+        let cursor = cursor_at("topics", "orders");
+        let read = |text: &str, kind: &str| {
+            let raw = format!("cursor={text}");
+            Query::parse(Some(&raw)).unwrap().cursor::<crate::model::TopicName>(kind)
+        };
+        assert_eq!(read(&cursor, "topics").unwrap().unwrap().as_str(), "orders");
+        assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
+        let odd = cursor_at("topics", "no name");
+        for (text, kind) in
+            [(cursor.as_str(), "groups"), ("orders", "topics"), ("", "topics"), (&odd, "topics")]
+        {
+            assert!(read(text, kind).is_err(), "{text}");
+        }
+        assert!(Query::parse(None).unwrap().cursor::<u64>("queue").unwrap().is_none());
     }
 
     #[test]

@@ -221,7 +221,7 @@ pub(super) fn compare_filter(
         )
     };
     match broker.group_settings(group) {
-        Ok(settings) => {
+        Ok((settings, _)) => {
             let mut own = settings.subscriptions.iter();
             match own.find(|own| topic.is_none_or(|topic| own.topic == *topic) && own.filter != *filter) {
                 Some(own) => Err(differs(&own.filter)),

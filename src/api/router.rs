@@ -15,13 +15,19 @@ use crate::broker::Broker;
 pub fn router(broker: Broker, options: Arc<Options>) -> Router {
     Router::new()
         .route("/v1/topics", get(topics::index))
-        .route("/v1/topics/{topic}", get(topics::show).put(topics::put).delete(topics::delete))
+        .route(
+            "/v1/topics/{topic}",
+            get(topics::show).put(topics::put).patch(topics::patch).delete(topics::delete),
+        )
         .route("/v1/topics/{topic}/messages", post(produce::one))
         .route("/v1/topics/{topic}/messages/batch", post(produce::batch))
         .route("/v1/topics/{topic}/queues/{queue}/messages", get(messages::browse))
         .route("/v1/messages/{id}", get(messages::show))
         .route("/v1/groups", get(groups::index))
-        .route("/v1/groups/{group}", get(groups::show).put(groups::put).delete(groups::delete))
+        .route(
+            "/v1/groups/{group}",
+            get(groups::show).put(groups::put).patch(groups::patch).delete(groups::delete),
+        )
         .route("/v1/groups/{group}/pause", post(groups::pause))
         .route("/v1/groups/{group}/resume", post(groups::resume))
         .route("/v1/groups/{group}/seek", post(groups::seek))

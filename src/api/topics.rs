@@ -2,24 +2,26 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 
+use super::condition;
 use super::extract::{Answer, Call, json, list, read_json};
 use super::json_out::Json;
 use super::options::Api;
+use super::patch::{self, Patch};
 use super::problem::{Code, Place, Problem};
 use crate::broker::TopicView;
-use crate::machine::{PutDone, PutMode};
+use crate::machine::{Expected, PutDone};
 use crate::model::{SettingsError, TopicName, TopicSettings};
 
 /// `GET /v1/topics`
 pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
     let limit = call.query.limit()?;
-    let cursor = call.query.text("cursor");
+    let cursor = call.query.cursor::<TopicName>("topics")?;
     call.query.finish()?;
-    let page = api.broker.topics(cursor.as_deref(), limit);
-    Ok(list("topics", &page.rows, page.next_cursor.as_deref(), write_topic))
+    let page = api.broker.topics(cursor.as_ref().map(TopicName::as_str), limit);
+    Ok(list("topics", &page, write_topic))
 }
 
 /// `GET /v1/topics/{topic}`
@@ -33,18 +35,38 @@ pub(super) async fn show(State(api): State<Api>, call: Call) -> Answer {
 pub(super) async fn put(State(api): State<Api>, call: Call, headers: HeaderMap, body: Body) -> Answer {
     let name: TopicName = call.path("topic")?;
     call.query.finish()?;
-    let mode = put_mode(&headers)?;
+    let expected = condition::expected(&headers)?;
     let settings: TopicSettings = read_json(&api, body).await?;
     settings.check().map_err(refused_setting)?;
-    let done = api.broker.put_topic(name.clone(), settings, mode).await?;
+    let done = api.broker.put_topic(name.clone(), settings, expected).await?;
     topic_json(&api, &name, put_status(done))
 }
 
+/// `PATCH /v1/topics/{topic}`: replaces the settings that are named.
+pub(super) async fn patch(State(api): State<Api>, call: Call, headers: HeaderMap, body: Body) -> Answer {
+    let name: TopicName = call.path("topic")?;
+    call.query.finish()?;
+    let expected = condition::expected(&headers)?;
+    let patch = Patch::read(&api, body).await?;
+    for _ in 0..patch::TRIES {
+        let (settings, version) = api.broker.topic_settings(&name)?;
+        expected.check(name.as_str(), Some(version))?;
+        let patched: TopicSettings = patch::read_merged(&patch.merge(&settings)?)?;
+        patched.check().map_err(refused_setting)?;
+        let seen = Expected::OneOf(vec![version]);
+        match api.broker.put_topic(name.clone(), patched, seen).await {
+            Err(error) if patch::was_overtaken(&error) => {}
+            done => return topic_json(&api, &name, put_status(done?)),
+        }
+    }
+    Err(patch::overtaken())
+}
+
 /// `DELETE /v1/topics/{topic}`
-pub(super) async fn delete(State(api): State<Api>, mut call: Call) -> Answer {
+pub(super) async fn delete(State(api): State<Api>, mut call: Call, headers: HeaderMap) -> Answer {
     let name: TopicName = call.path("topic")?;
     let confirmed = confirmed(&mut call, name.as_str())?;
-    api.broker.delete_topic(name, confirmed).await?;
+    api.broker.delete_topic(name, confirmed, condition::expected(&headers)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -52,7 +74,9 @@ fn topic_json(api: &Api, name: &TopicName, status: StatusCode) -> Answer {
     let view = api.broker.topic(name)?;
     let mut out = Json::with_capacity(256);
     write_topic(&mut out, &view);
-    Ok(json(status, out))
+    let mut response = json(status, out);
+    condition::tag(&mut response, view.version);
+    Ok(response)
 }
 
 fn write_topic(out: &mut Json, view: &TopicView) {
@@ -69,19 +93,6 @@ fn write_topic(out: &mut Json, view: &TopicView) {
     out.key("groups");
     out.value(&view.groups);
     out.close();
-}
-
-/// `If-None-Match: *` only makes. Other conditions need entity tags, which do not work yet, so they are refused.
-pub(super) fn put_mode(headers: &HeaderMap) -> Result<PutMode, Problem> {
-    if headers.contains_key(header::IF_MATCH) {
-        let text = "is not supported yet";
-        return Err(Problem::at(Code::NotSupported, Place::Header("If-Match".to_owned()), text));
-    }
-    match headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes().trim_ascii()) {
-        None => Ok(PutMode::Upsert),
-        Some(b"*") => Ok(PutMode::CreateOnly),
-        Some(_) => Err(Problem::header("If-None-Match", "must be *")),
-    }
 }
 
 /// 201 when it is new.

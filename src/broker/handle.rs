@@ -1,4 +1,5 @@
-//! The broker's handle: one method per use case that changes something. What only looks is in `views.rs`.
+//! The broker's handle: one method per use case that changes something. What only looks is in `look.rs`, settings are
+//! changed in `settings.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,13 +9,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use crate::machine::{
-    Candidates, Draft, Leased, NewMessage, ProduceRequest, PutDone, PutMode, ReceiveRequest, Received,
-    Refusal, SeekCounts, SeekTo, SettleOp, SettleStatus,
+    Candidates, Draft, Leased, NewMessage, ProduceRequest, ReceiveRequest, Received, Refusal, SeekCounts,
+    SeekTo, SettleOp, SettleStatus,
 };
-use crate::model::{
-    GroupId, GroupName, GroupSettings, MessageId, Position, QueueNo, Receipt, Start, Timestamp, TopicName,
-    TopicSettings,
-};
+use crate::model::{GroupId, GroupName, MessageId, Position, QueueNo, Receipt, Timestamp, TopicName};
 
 use super::ask::{Adjustment, Ask, Request, Subscriber, Waiting};
 use super::core::Core;
@@ -254,65 +252,6 @@ impl Broker {
         }
     }
 
-    /// Makes a topic or replaces its settings.
-    ///
-    /// # Errors
-    /// See [`BrokerError`].
-    pub async fn put_topic(
-        &self,
-        name: TopicName,
-        settings: TopicSettings,
-        mode: PutMode,
-    ) -> Result<PutDone, BrokerError> {
-        Ok(self.decide(0, move |draft| draft.put_topic(name.clone(), settings.clone(), mode)).await?.0)
-    }
-
-    /// Deletes a topic; one that holds messages only when `confirmed`.
-    ///
-    /// # Errors
-    /// See [`BrokerError`].
-    pub async fn delete_topic(&self, name: TopicName, confirmed: bool) -> Result<(), BrokerError> {
-        self.decide(0, move |draft| draft.delete_topic(&name, confirmed)).await?;
-        Ok(())
-    }
-
-    /// Makes a group or replaces its settings. A topic that it names and that is missing is made when `auto_create` and
-    /// the node's own setting say so.
-    ///
-    /// # Errors
-    /// See [`BrokerError`].
-    pub async fn put_group(
-        &self,
-        name: GroupName,
-        settings: GroupSettings,
-        mode: PutMode,
-        auto_create: bool,
-    ) -> Result<PutDone, BrokerError> {
-        let auto_create = auto_create && self.core.options.auto_create_topics;
-        let candidates = match settings.start {
-            Start::Time(time) => {
-                self.offsets_at(settings.subscriptions.iter().map(|subscription| &subscription.topic), time)
-                    .await?
-            }
-            Start::Earliest | Start::Latest => Candidates::default(),
-        };
-        Ok(self
-            .decide(0, move |draft| {
-                draft.put_group(name.clone(), settings.clone(), (mode, auto_create), &candidates)
-            })
-            .await?
-            .0)
-    }
-
-    /// Deletes a group; one with lag or dead letters only when `confirmed`.
-    ///
-    /// # Errors
-    /// See [`BrokerError`].
-    pub async fn delete_group(&self, name: GroupName, confirmed: bool) -> Result<(), BrokerError> {
-        self.decide(0, move |draft| draft.delete_group(&name, confirmed)).await?;
-        Ok(())
-    }
-
     /// Pauses or resumes a group.
     ///
     /// # Errors
@@ -362,7 +301,7 @@ impl Broker {
     }
 
     /// For each queue of `topics` the first offset that became ready at or after `time`.
-    async fn offsets_at<'a>(
+    pub(super) async fn offsets_at<'a>(
         &self,
         topics: impl IntoIterator<Item = &'a TopicName>,
         time: Timestamp,

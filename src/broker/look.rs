@@ -1,12 +1,9 @@
 //! Looking without changing: topics, groups, messages, dead letters, the node.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::machine::{Dead, Fact, FailCause, Group, Machine, Progress, Topic};
-use crate::model::{
-    Filter, GroupId, GroupName, GroupSettings, MessageId, Position, QueueNo, Timestamp, TopicId, TopicName,
-};
+use crate::model::{Filter, GroupId, GroupName, MessageId, Position, QueueNo, Timestamp, TopicId, TopicName};
 use crate::storage::Space;
 
 use super::clock;
@@ -31,8 +28,7 @@ impl Broker {
     /// `TopicNotFound`.
     pub fn topic(&self, name: &TopicName) -> Result<TopicView, BrokerError> {
         let machine = self.core.machine.snapshot();
-        let (_, topic) = find_topic(&machine, name)?;
-        Ok(topic_view(&machine, topic))
+        Ok(topic_view(&machine, find_topic(&machine, name)?))
     }
 
     /// Topics in name order, after `cursor` (a name).
@@ -41,7 +37,7 @@ impl Broker {
         let machine = self.core.machine.snapshot();
         let after = cursor.and_then(|name| name.parse().ok());
         let rows = machine.topics_after(after.as_ref());
-        page(rows, limit, |(_, topic)| topic.name.to_string(), |(_, topic)| topic_view(&machine, topic))
+        page(rows, limit, |(_, topic)| topic.name.to_string(), |row| topic_view(&machine, row))
     }
 
     /// One group.
@@ -50,16 +46,7 @@ impl Broker {
     /// `GroupNotFound`.
     pub fn group(&self, name: &GroupName) -> Result<GroupView, BrokerError> {
         let machine = self.core.machine.snapshot();
-        let (_, group) = find_group(&machine, name)?;
-        Ok(self.group_view(&machine, group))
-    }
-
-    /// The settings of a group, without counting anything.
-    ///
-    /// # Errors
-    /// `GroupNotFound`.
-    pub fn group_settings(&self, name: &GroupName) -> Result<Arc<GroupSettings>, BrokerError> {
-        self.core.machine.read(|machine| Ok(find_group(machine, name)?.1.settings.clone()))
+        Ok(self.group_view(&machine, find_group(&machine, name)?))
     }
 
     /// The name of a group by its incarnation, for receipts that come without it; none when it is deleted.
@@ -74,10 +61,10 @@ impl Broker {
         let machine = self.core.machine.snapshot();
         let after = cursor.and_then(|name| name.parse().ok());
         let rows = machine.groups_after(after.as_ref());
-        page(rows, limit, |(_, group)| group.name.to_string(), |(_, group)| self.group_view(&machine, group))
+        page(rows, limit, |(_, group)| group.name.to_string(), |row| self.group_view(&machine, row))
     }
 
-    fn group_view(&self, machine: &Machine, group: &Group) -> GroupView {
+    fn group_view(&self, machine: &Machine, (id, group): (GroupId, &Group)) -> GroupView {
         let mut settings = (*group.settings).clone();
         settings.retry = Some(settings.retry());
         let now = clock::wall_time().max(machine.now());
@@ -86,12 +73,13 @@ impl Broker {
             .subscriptions
             .iter()
             .filter_map(|subscription| {
-                let (id, topic) = machine.topic(&subscription.topic)?;
-                Some(self.group_topic_view(group, (id, topic), &subscription.filter, now))
+                let found = machine.topic(&subscription.topic)?;
+                Some(self.group_topic_view(group, found, &subscription.filter, now))
             })
             .collect();
         GroupView {
             name: group.name.clone(),
+            version: group.version(id),
             settings,
             paused: group.paused,
             dead_letters: group.dead.len() as u64,
@@ -411,20 +399,27 @@ fn cursor(progress: &Progress) -> u64 {
     progress.items.keys().find(|place| place.turn == 0).map_or(progress.next, |place| place.offset)
 }
 
-fn find_topic<'a>(machine: &'a Machine, name: &TopicName) -> Result<(TopicId, &'a Topic), BrokerError> {
+pub(super) fn find_topic<'a>(
+    machine: &'a Machine,
+    name: &TopicName,
+) -> Result<(TopicId, &'a Topic), BrokerError> {
     let missing = || BrokerError::Refused(crate::machine::Refusal::TopicNotFound(name.clone()));
     machine.topic(name).ok_or_else(missing)
 }
 
-fn find_group<'a>(machine: &'a Machine, name: &GroupName) -> Result<(GroupId, &'a Group), BrokerError> {
+pub(super) fn find_group<'a>(
+    machine: &'a Machine,
+    name: &GroupName,
+) -> Result<(GroupId, &'a Group), BrokerError> {
     let missing = || BrokerError::Refused(crate::machine::Refusal::GroupNotFound(name.clone()));
     machine.group(name).ok_or_else(missing)
 }
 
-fn topic_view(machine: &Machine, topic: &Topic) -> TopicView {
+fn topic_view(machine: &Machine, (id, topic): (TopicId, &Topic)) -> TopicView {
     let queues = (0..).zip(topic.queues.iter());
     TopicView {
         name: topic.name.clone(),
+        version: topic.version(id),
         settings: topic.settings.clone(),
         queues: queues
             .map(|(queue, state)| QueueView {

@@ -17,6 +17,7 @@ mod proposer;
 mod read;
 mod room;
 mod scrub;
+mod settings;
 mod start;
 mod subscription;
 mod views;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::machine::Version;
 use crate::model::{
     DeadReason, GroupName, GroupSettings, MessageId, Millis, QueueNo, Timestamp, TopicName, TopicSettings,
 };
@@ -20,6 +21,8 @@ pub struct Page<T> {
 pub struct TopicView {
     /// Its name.
     pub name: TopicName,
+    /// The version of its settings.
+    pub version: Version,
     /// Its settings.
     pub settings: TopicSettings,
     /// Its queues, in order.
@@ -48,6 +51,8 @@ pub struct QueueView {
 pub struct GroupView {
     /// Its name.
     pub name: GroupName,
+    /// The version of its settings.
+    pub version: Version,
     /// Its settings, with the retry policy in force filled in.
     pub settings: GroupSettings,
     /// Whether it is paused.

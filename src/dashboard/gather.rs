@@ -106,6 +106,7 @@ mod tests {
         let queue = |queue, first_kept, next_offset| QueueView { queue, first_kept, next_offset };
         let row = TopicRow::from(&TopicView {
             name: "orders".parse().unwrap(),
+            version: "0000000000000000".parse().unwrap(),
             settings: TopicSettings { queues: 2, ..TopicSettings::default() },
             queues: vec![queue(0, 10, 30), queue(1, 0, 5)],
             scheduled: 3,
@@ -129,6 +130,7 @@ mod tests {
         };
         let row = GroupRow::from(&GroupView {
             name: "billing".parse().unwrap(),
+            version: "0000000000000000".parse().unwrap(),
             settings: GroupSettings::default(),
             paused: false,
             dead_letters: 4,

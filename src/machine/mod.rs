@@ -35,6 +35,7 @@ mod state;
 mod tick;
 mod topics;
 mod ttl;
+mod version;
 mod view;
 
 pub use crate::model::QueueEntry;
@@ -55,4 +56,5 @@ pub use state::{
     Dead, Deadline, DeadlineKind, Group, History, Item, ItemState, LastEnd, Lease, Machine, Progress,
     QueueState, Schedule, Scheduled, Topic,
 };
+pub use version::{Expected, Version};
 pub use view::{GroupStats, Want};

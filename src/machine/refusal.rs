@@ -2,6 +2,8 @@
 
 use crate::model::{GroupName, QueueNo, TopicName};
 
+use super::version::Version;
+
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -50,6 +52,17 @@ pub enum Refusal {
     /// The thing exists already and was only to be made.
     #[error("'{0}' exists already")]
     Exists(String),
+    /// The settings are not the ones the caller has seen.
+    #[error("'{name}' was changed meanwhile: its entity tag is \"{version}\" now")]
+    Stale {
+        /// The topic's or group's name.
+        name: String,
+        /// What is there.
+        version: Version,
+    },
+    /// The caller has seen settings of something that does not exist.
+    #[error("'{0}' does not exist, and If-Match asks for what is there")]
+    Absent(String),
     /// Too many topics.
     #[error("there are {0} topics already, the most a node holds")]
     TooManyTopics(usize),

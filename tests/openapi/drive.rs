@@ -31,6 +31,17 @@ fn topics(witness: &mut Witness) {
     witness.see(("putTopic", 412), "/v1/topics/orders", &[("If-None-Match", "*")], b"{\"queues\": 2}");
     witness.see(("putTopic", 400), "/v1/topics/orders", &[], b"{\"colour\": 1}");
     witness.see(("putTopic", 422), "/v1/topics/orders", &[], b"{\"queues\": 0}");
+    let stale = [("If-Match", "\"0000000000000000\"")];
+    witness.see(("putTopic", 412), "/v1/topics/orders", &stale, b"{\"queues\": 2}");
+    witness.see(("patchTopic", 200), "/v1/topics/orders", &[("If-Match", "*")], b"{\"max_age_ms\": null}");
+    witness.see(("patchTopic", 400), "/v1/topics/orders", &[], b"{\"colour\": null}");
+    witness.see(("patchTopic", 404), "/v1/topics/nothing", &[], b"{}");
+    witness.see(("patchTopic", 409), "/v1/topics/orders", &[], b"{\"queues\": 1}");
+    witness.see(("patchTopic", 412), "/v1/topics/orders", &stale, b"{}");
+    witness.see(("patchTopic", 413), "/v1/topics/orders", &[], &vec![b' '; (1 << 20) + 1]);
+    witness.see(("patchTopic", 422), "/v1/topics/orders", &[], b"{\"queues\": 0}");
+    witness.see(("deleteTopic", 412), "/v1/topics/orders", &stale, NOBODY);
+    witness.see(("putTopic", 413), "/v1/topics/orders", &[], &vec![b' '; (1 << 20) + 1]);
     witness.see(("putTopic", 201), "/v1/topics/empty", &[("If-None-Match", "*")], NOBODY);
     witness.see(("getTopic", 200), "/v1/topics/orders", &[], NOBODY);
     witness.see(("getTopic", 400), "/v1/topics/-", &[], NOBODY);
@@ -97,7 +108,8 @@ fn look(witness: &mut Witness) {
     let page = witness.see(("browseQueue", 200), &format!("{queue}?limit=1"), &[], NOBODY).json();
     assert_eq!(page["messages"][0]["body"], "first", "{page}");
     let id = page["messages"][0]["id"].as_str().unwrap().to_owned();
-    witness.see(("browseQueue", 200), &format!("{queue}?offset=0&encoding=base64"), &[], NOBODY);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    witness.see(("browseQueue", 200), &format!("{queue}?cursor={cursor}&encoding=base64"), &[], NOBODY);
     witness.see(("browseQueue", 400), "/v1/topics/orders/queues/x/messages", &[], NOBODY);
     witness.see(("browseQueue", 404), "/v1/topics/orders/queues/9/messages", &[], NOBODY);
     witness.see(("browseQueue", 404), "/v1/topics/nothing/queues/0/messages", &[], NOBODY);
@@ -123,6 +135,15 @@ fn groups(witness: &mut Witness) {
     witness.see(("putGroup", 412), workers, &[("If-None-Match", "*")], &text(&settings));
     witness.see(("putGroup", 400), workers, &[], b"{\"ordered\": 1}");
     witness.see(("putGroup", 422), workers, &[], b"{\"max_attempts\": 0}");
+    let stale = [("If-Match", "\"0000000000000000\"")];
+    witness.see(("patchGroup", 200), workers, &[("If-Match", "*")], b"{\"max_attempts\": null}");
+    witness.see(("patchGroup", 400), workers, &[], b"{\"colour\": null}");
+    witness.see(("patchGroup", 404), "/v1/groups/nobody", &[], b"{}");
+    witness.see(("patchGroup", 412), workers, &stale, b"{}");
+    witness.see(("patchGroup", 413), workers, &[], &vec![b' '; (1 << 20) + 1]);
+    witness.see(("patchGroup", 422), workers, &[], b"{\"max_attempts\": 0}");
+    witness.see(("deleteGroup", 412), workers, &stale, NOBODY);
+    witness.see(("putGroup", 413), workers, &[], &vec![b' '; (1 << 20) + 1]);
     let sql = json!({"subscriptions": [{"topic": "orders", "filter": {"sql": "a"}}]});
     witness.see(("putGroup", 422), workers, &[], &text(&sql));
     let missing = json!({"subscriptions": [{"topic": "nothing"}]});
@@ -146,6 +167,7 @@ fn receive(witness: &mut Witness) {
     // One message is leased now, so the kind of group cannot change.
     let ordered = json!({"subscriptions": [{"topic": "orders"}], "ordered": true});
     witness.see(("putGroup", 409), "/v1/groups/workers", &[], &text(&ordered));
+    witness.see(("patchGroup", 409), "/v1/groups/workers", &[], b"{\"ordered\": true}");
     let late = "/v1/groups/late/receive";
     let latest = json!({"subscriptions": [{"topic": "orders"}], "start": "latest"});
     witness.see(("putGroup", 201), "/v1/groups/late", &[], &text(&latest));

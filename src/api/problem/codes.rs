@@ -89,11 +89,11 @@ codes! {
         "Send it again; on a slow line, in smaller pieces.";
     NotSubscribed "not_subscribed" 409 false: "The group does not subscribe to this topic",
         "A receive never changes an existing group, so a topic it names must be one of the group's.",
-        "Add the subscription with PUT /v1/groups/{group}.";
+        "Add the subscription with PUT or PATCH /v1/groups/{group}.";
     FilterDiffers "filter_differs" 409 false: "The filter is not the group's",
         "A filter given with a receive is only compared with the group's own, so that two workers of one group cannot \
          quietly want different things.",
-        "Leave the filter out, or change the group with PUT /v1/groups/{group}.";
+        "Leave the filter out, or change the group with PUT or PATCH /v1/groups/{group}.";
     Conflict "conflict" 409 false: "The present state does not allow this",
         "The request is in order, but something stands in its way; the detail says what.",
         "Wait until it is gone, or remove it.";
@@ -115,6 +115,10 @@ codes! {
     Exists "exists" 412 false: "It exists already",
         "If-None-Match: * only makes what is not there, and it is there.",
         "GET it; to change it, leave If-None-Match out.";
+    Stale "stale" 412 false: "It is not what If-Match says",
+        "The entity tag in If-Match is not that of the settings as they are now: somebody else changed them, or they are \
+         gone. Nothing was changed.",
+        "GET it again, look at what is different, and repeat the change with the new ETag.";
     TooLarge "too_large" 413 false: "The request is larger than accepted",
         "A body, a batch or a list is over its limit; limit in the answer says how much is accepted.",
         "Send less at a time, or keep large things elsewhere and send their address. GET /v1/limits shows every limit.";
