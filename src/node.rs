@@ -190,6 +190,21 @@ impl Drop for AgreementThread {
     }
 }
 
+/// The pages that the interface shows are drawn by the dashboard.
+fn pages() -> api::Pages {
+    fn page_of(row: &api::ProblemRow) -> dashboard::ProblemPage {
+        let api::ProblemRow { name, status, retryable, title, meaning, remedy } = *row;
+        dashboard::ProblemPage { name, status, title, meaning, remedy, retryable }
+    }
+    api::Pages {
+        problem: |row| page_of(row).respond(),
+        docs: || {
+            let problems: Vec<_> = api::problem_rows().map(|row| page_of(&row)).collect();
+            dashboard::docs_page(&problems)
+        },
+    }
+}
+
 fn api_options(args: &ServeArgs) -> api::Options {
     api::Options {
         auto_create_topics: args.auto_create_topics,
@@ -204,6 +219,7 @@ fn api_options(args: &ServeArgs) -> api::Options {
         sockets: Arc::new(Semaphore::new(args.max_sockets)),
         allowed_origins: args.allowed_origins.clone(),
         loopback: args.listen.ip().is_loopback(),
+        pages: pages(),
         ..api::Options::default()
     }
 }

@@ -32,6 +32,12 @@ mod stream;
 mod topics;
 mod unasked;
 
-pub use options::{Api, Options};
+pub use options::{Api, Options, Pages};
+pub use problem::Row as ProblemRow;
 pub use router::router;
 pub use serve::{Drained, serve};
+
+/// Every kind of problem, for the page that lists them.
+pub fn problem_rows() -> impl Iterator<Item = ProblemRow> {
+    problem::Code::ALL.iter().map(|code| code.row())
+}

@@ -1,7 +1,7 @@
 //! The node about itself: alive, ready, limits, version, the contract, the pages behind problem types.
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::extract::{Answer, Call, json};
@@ -148,20 +148,34 @@ pub(super) async fn contract(call: Call) -> Answer {
     Ok(response)
 }
 
-/// `GET /problems/{code}`: what the link in a problem's `type` leads to.
-pub(super) async fn problem_page(call: Call) -> Answer {
+/// `GET /problems/{code}`: what the link in a problem's `type` leads to; a page in a browser, else plain text.
+pub(super) async fn problem_page(State(api): State<Api>, call: Call, headers: HeaderMap) -> Answer {
     let code = Code::named(call.text("code"));
     call.query.finish()?;
     let Some(code) = code else {
         return Err(Problem::new(Code::NotFound, "there is no problem of this name"));
     };
     let row = code.row();
-    let again =
-        if row.retryable { "Trying again later may help." } else { "Trying again unchanged does not help." };
-    Ok(text(format!(
-        "{}\n\nStatus {}. {}.\n\n{}\n\n{}\n\n{again}\n",
-        row.name, row.status, row.title, row.meaning, row.remedy
-    )))
+    let mut response =
+        if wants_html(&headers) { (api.options.pages.problem)(&row) } else { text(row.text()) };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+/// `GET /docs`: the contract as a page.
+pub(super) async fn docs(State(api): State<Api>, call: Call) -> Answer {
+    call.query.finish()?;
+    Ok((api.options.pages.docs)())
+}
+
+/// Browsers name HTML; clients of the interface name nothing, anything or JSON.
+fn wants_html(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let mut ranges = accept.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    ranges.any(|range| {
+        let media_type = range.split(|byte| *byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"text/html")
+    })
 }
 
 fn text(body: String) -> Response {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::problem::Row;
 use crate::broker::Broker;
 use crate::model::SOCKETS_MAX;
 
@@ -33,6 +35,8 @@ pub struct Options {
     pub allowed_origins: Vec<String>,
     /// Whether we listen on loopback, where a foreign `Host` means DNS rebinding.
     pub loopback: bool,
+    /// Pages for people.
+    pub pages: Pages,
     /// Cancelled when draining begins: what waits answers at once.
     pub draining: CancellationToken,
     /// Whoever outlives its connection (a WebSocket) holds a token of this until it is done.
@@ -57,10 +61,30 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(10),
             allowed_origins: Vec::new(),
             loopback: true,
+            pages: Pages::default(),
             draining: CancellationToken::new(),
             open: TaskTracker::new(),
             max_sockets: SOCKETS_MAX,
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+        }
+    }
+}
+
+/// Pages for people that the interface shows; they are drawn elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Pages {
+    /// A kind of problem, for a browser.
+    pub problem: fn(&Row) -> Response,
+    /// The whole interface.
+    pub docs: fn() -> Response,
+}
+
+/// No pages: the same in plain text, for embedding.
+impl Default for Pages {
+    fn default() -> Pages {
+        Pages {
+            problem: |row| row.text().into_response(),
+            docs: || "the whole interface is in /openapi.yaml\n".into_response(),
         }
     }
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 pub(crate) use codes::Code;
+pub use codes::Row;
 
 use super::json_out::Json;
 use crate::broker::BrokerError;

@@ -48,6 +48,7 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .route("/livez", get(node::live))
         .route("/readyz", get(node::ready))
         .route("/openapi.yaml", get(node::contract))
+        .route("/docs", get(node::docs))
         .route("/problems/{code}", get(node::problem_page))
         .fallback(async |uri: Uri| {
             let text = format!("nothing is served at '{}'; every path is in /openapi.yaml", uri.path());

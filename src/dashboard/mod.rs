@@ -1,9 +1,12 @@
 //! Pages for people. A page is a plain struct of numbers, filled from the broker's views, and a template that shows it;
 //! nothing here decides anything.
 //!
-//! What it does not do (yet): only the status page at `/` exists; it is a snapshot, made anew on each load.
+//! What it does not do (yet): there is the status page at `/`, a snapshot made anew on each load, and what the interface
+//! shows people: `/docs` and `/problems/{code}`.
 
 mod assets;
+mod contract;
+mod docs;
 mod format;
 mod gather;
 mod page;
@@ -16,6 +19,7 @@ use axum::routing::get;
 
 use crate::broker::Broker;
 
+pub use docs::{ProblemPage, docs_page};
 pub use gather::About;
 pub use page::RenderError;
 pub use status::{GroupRow, NodeFacts, ROWS_MAX, StatusPage, TopicRow};

@@ -5,14 +5,20 @@ use axum::Router;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-/// A template could not be filled in. Nothing a client sends leads here.
+/// A page could not be made. Nothing a client sends leads here.
 #[derive(Debug, thiserror::Error)]
-#[error("a page could not be rendered: {0}")]
-pub struct RenderError(#[from] askama::Error);
+pub enum RenderError {
+    /// A template could not be filled in.
+    #[error("a page could not be rendered: {0}")]
+    Template(#[from] askama::Error),
+    /// `openapi.yaml` could not be read.
+    #[error("openapi.yaml could not be read: {0}")]
+    Contract(String),
+}
 
 pub(super) fn render(template: &impl Template) -> Result<String, RenderError> {
     Ok(template.render()?)
@@ -23,15 +29,31 @@ pub(super) fn render(template: &impl Template) -> Result<String, RenderError> {
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'none'";
 
+/// What every page leaves with.
+const ALWAYS: [(HeaderName, &str); 3] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+];
+
 /// Everything that `router` answers leaves with the strict policy, and uncached where it does not say otherwise: the
 /// numbers of a page age.
 pub(super) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    let always = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    router
-        .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")))
-        .layer(always(CONTENT_SECURITY_POLICY, POLICY))
-        .layer(always(X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(always(REFERRER_POLICY, "no-referrer"))
+    let uncached =
+        SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    ALWAYS.into_iter().fold(router.layer(uncached), |router, (name, value)| {
+        router.layer(SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value)))
+    })
+}
+
+/// The same for one answer that leaves by another router than the pages' own.
+pub(super) fn guard(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in ALWAYS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
 }
 
 /// The answer that carries a page. One that could not be rendered is a 500 that says so.
@@ -53,15 +75,17 @@ mod tests {
 
     #[tokio::test]
     async fn every_page_leaves_with_the_strict_headers() {
-        let broken = || respond(Err(RenderError(askama::Error::Fmt)));
+        let broken = || respond(Err(RenderError::Template(askama::Error::Fmt)));
         let app: Router = Router::new()
             .route("/good", get(async || respond(Ok("<p>".to_owned()))))
             .route("/broken", get(async move || broken()))
+            .route("/alone", get(async || guard(respond(Ok("<p>".to_owned())))))
             .route("/kept", get(async || [(CACHE_CONTROL, "max-age=1")]));
         let app = guarded(app);
         for (path, status, media_type, cached) in [
             ("/good", 200, "text/html; charset=utf-8", "no-store"),
             ("/broken", 500, "text/plain; charset=utf-8", "no-store"),
+            ("/alone", 200, "text/html; charset=utf-8", "no-store"),
             ("/kept", 200, "", "max-age=1"),
         ] {
             let answer = app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();

@@ -349,6 +349,7 @@ fn node(witness: &mut Witness) {
         ("livez", "/livez"),
         ("readyz", "/readyz"),
         ("getContract", "/openapi.yaml"),
+        ("getDocs", "/docs"),
         ("getProblem", "/problems/not_found"),
     ] {
         witness.see((operation, 200), path, &[], NOBODY);
@@ -361,4 +362,10 @@ fn node(witness: &mut Witness) {
     let served = witness.see(("getContract", 200), "/openapi.yaml", &[], NOBODY);
     assert_eq!(served.body, super::contract::TEXT.as_bytes());
     witness.see(("getProblem", 404), "/problems/nonsense", &[], NOBODY);
+    let browser = [("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")];
+    let page = witness.see(("getProblem", 200), "/problems/stale", &browser, NOBODY);
+    let policy = page.header("content-security-policy");
+    assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'")), "{policy:?}");
+    let html = String::from_utf8(page.body).unwrap();
+    assert!(html.contains("What to do") && page.headers.contains(&("vary".to_owned(), "Accept".to_owned())));
 }

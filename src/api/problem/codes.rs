@@ -2,19 +2,32 @@
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
+pub struct Row {
     /// The code on the wire, and the last part of `type`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The HTTP status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// Whether the same request may succeed later without a change.
-    pub(crate) retryable: bool,
+    pub retryable: bool,
     /// A short sentence, the same for every occurrence.
-    pub(crate) title: &'static str,
+    pub title: &'static str,
     /// What it means, for `/problems/{code}`.
-    pub(crate) meaning: &'static str,
+    pub meaning: &'static str,
     /// What to do, for the same page.
-    pub(crate) remedy: &'static str,
+    pub remedy: &'static str,
+}
+
+impl Row {
+    /// All of it as plain text, for a terminal.
+    pub(crate) fn text(&self) -> String {
+        let again = if self.retryable {
+            "Trying again later may help."
+        } else {
+            "Trying again unchanged does not help."
+        };
+        let Row { name, status, title, meaning, remedy, .. } = self;
+        format!("{name}\n\nStatus {status}. {title}.\n\n{meaning}\n\n{remedy}\n\n{again}\n")
+    }
 }
 
 /// One line of the table makes the variant, its place in [`Code::ALL`] and its row, so that none can be forgotten.
@@ -61,7 +74,7 @@ codes! {
         "If that page is yours, start the broker with --allowed-origin and the page's scheme://host:port.";
     NotFound "not_found" 404 false: "There is nothing at this path",
         "No call of the interface has this path.",
-        "Look for a typing mistake; every path is in /openapi.yaml.";
+        "Look for a typing mistake; every path is in /openapi.yaml, and /docs shows them all.";
     TopicNotFound "topic_not_found" 404 false: "There is no such topic",
         "The topic was never made, or was deleted, and this call does not make it.",
         "Make it with PUT /v1/topics/{topic}, or let a produce make it (auto_create).";
