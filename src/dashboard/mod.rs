@@ -1,8 +1,8 @@
 //! Pages for people. A page is a plain struct of numbers, filled from the broker's views, and a template that shows it;
 //! nothing here decides anything.
 //!
-//! What it does not do (yet): there is the status page at `/`, a snapshot made anew on each load, and what the interface
-//! shows people: `/docs` and `/problems/{code}`.
+//! What it does not do (yet): there is the status page at `/`, a snapshot made anew on each load, and what the
+//! interface shows people: `/docs` and `/problems/{code}`.
 
 mod assets;
 mod contract;

@@ -1,8 +1,8 @@
 //! What a node holds in memory: messages that are scheduled, dead, or that a group has looked at and not settled.
 //!
-//! A failed delivery can never be refused, so the bound holds where a message comes in: nothing more is scheduled, and no
-//! group looks at a message it has not looked at yet, while the node holds as many as it may. What is held already is
-//! leased, retried, acked, dead-lettered and redriven as ever, which changes their number or makes it smaller.
+//! A failed delivery can never be refused, so the bound holds where a message comes in: nothing more is scheduled, and
+//! no group looks at a message it has not looked at yet, while the node holds as many as it may. What is held already
+//! is leased, retried, acked, dead-lettered and redriven as ever, which changes their number or makes it smaller.
 
 use crate::model::HELD_MAX;
 

@@ -22,8 +22,8 @@
 //! | Schedule trash | 14 | none; scheduled messages of a deleted topic follow; since version 2 |
 //!
 //! `records.rs` has the tables of progress, item and dead letter. What follows from the rest is not written: names,
-//! ready sets, lanes of ordered groups, what was redriven, what is scheduled first, how much is held. Deadlines are written, leftovers of deleted things included, because a tick
-//! counts them.
+//! ready sets, lanes of ordered groups, what was redriven, what is scheduled first, how much is held.
+//! Deadlines are written, leftovers of deleted things included, because a tick counts them.
 
 mod decode;
 mod records;

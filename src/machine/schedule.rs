@@ -1,7 +1,7 @@
 //! Scheduled messages: they take their place in the queue when they come due, never early.
 //!
-//! Every topic has its own schedule, so that a deleted topic's goes to the trash as a whole; the first of each stands in
-//! [`Machine::next_scheduled`].
+//! Every topic has its own schedule, so that a deleted topic's goes to the trash as a whole; the first of each stands
+//! in [`Machine::next_scheduled`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -112,9 +112,9 @@ pub struct Group {
     pub dead_offsets: OrdMap<(TopicId, QueueNo, u64), Position>,
 }
 
-/// Most ranges that one group keeps of what was skipped in one queue. It is what a receipt of a message that was neither
-/// acked nor dead-lettered is known by, so there is no natural bound; below the lowest kept range such a receipt counts
-/// as one of an acked message.
+/// Most ranges that one group keeps of what was skipped in one queue. It is what a receipt of a message that was
+/// neither acked nor dead-lettered is known by, so there is no natural bound; below the lowest kept range such a
+/// receipt counts as one of an acked message.
 pub(super) const VOID_RANGES_MAX: usize = 1_000;
 
 /// How far one group is in one queue.

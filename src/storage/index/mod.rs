@@ -249,8 +249,8 @@ impl Index {
     }
 
     /// Adds queue entries. They can be read when this returns. Entries that are there already are replaced; so feeding
-    /// the same part of the log twice changes nothing. Waits while too much waits for the disk, but not while writing is
-    /// paused: see [`Index::has_room`].
+    /// the same part of the log twice changes nothing. Waits while too much waits for the disk, but not while writing
+    /// is paused: see [`Index::has_room`].
     ///
     /// # Errors
     /// When the index is damaged; nothing was added.
@@ -323,8 +323,8 @@ impl Index {
         self.shared.state().memory()
     }
 
-    /// Stops writing, for when the disk is nearly full: entries wait in memory, up to [`IndexOptions::paused_bytes`], and
-    /// feeding never waits.
+    /// Stops writing, for when the disk is nearly full: entries wait in memory, up to [`IndexOptions::paused_bytes`],
+    /// and feeding never waits.
     pub fn pause_feed_to_disk(&self, paused: bool) {
         self.shared.state().paused = paused;
         self.shared.work.notify_all();
