@@ -8,12 +8,13 @@ use super::{
     error::StorageError,
     log::{LogOptions, reach},
     record::{self, Place, Record, RecordId},
+    reserve::{measure, reserve, reserve_exactly, secure},
     segment::{Footer, HEADER_BYTES, Header, MARK_BYTES, Mark, Segment, Tip, file_name},
     shared::{Done, Shared},
     span::Span,
-    vfs::{OpenMode, Vfs, VfsFile, read_up_to, write_all},
+    vfs::{OpenMode, Vfs, VfsFile, is_no_space, write_all},
     vote::MarksFile,
-    wire::{narrow, wide},
+    wire::wide,
 };
 
 /// Kept capacity of the flush buffer; a larger one is given back after use.
@@ -88,21 +89,16 @@ impl Engine {
             self.pending.waiting.push(batch);
             return Ok(());
         };
-        let last = self.pending.tip.map(|(id, _)| id).or(self.tip.id);
-        let purged = self.marks.marks().purged;
-        let follows = first == last.map_or(0, |id| id.index + 1);
-        let restarts = purged.is_some_and(|purged| {
-            first == purged.index + 1 && last.is_none_or(|last| last.index < purged.index)
-        });
-        if !follows && !restarts {
-            // Queued behind an append that found no space.
-            let file = shared.dir.log_path();
-            shared.roll_back(batch.bytes, last);
-            (batch.done)(Err(StorageError::Full { path: file, needed: wide(batch.bytes) }));
+        let Some(restarts) = self.takes(first) else {
+            outrun(shared, batch);
             return Ok(());
-        }
-        match self.make_room(shared, batch.bytes, (!follows).then_some(first)) {
-            Ok(()) => self.encode(batch),
+        };
+        match self.make_room(shared, batch.bytes, restarts.then_some(first)) {
+            Ok(()) if self.takes(first) == Some(restarts) => self.encode(batch),
+            Ok(()) => {
+                outrun(shared, batch);
+                Ok(())
+            }
             Err(error) if error.is_full() => {
                 shared.gauge.full();
                 shared.roll_back(batch.bytes, self.tip.id);
@@ -116,7 +112,25 @@ impl Engine {
         }
     }
 
-    /// Makes sure that the active segment can take `bytes` more; `restart` begins a new one at that index.
+    /// The last entry, durable or not.
+    fn last(&self) -> Option<RecordId> {
+        self.pending.tip.map(|(id, _)| id).or(self.tip.id)
+    }
+
+    /// Whether an entry of this index comes next, and if so, whether a new segment behind what is purged begins with
+    /// it.
+    fn takes(&self, first: u64) -> Option<bool> {
+        let last = self.last();
+        if first == last.map_or(0, |id| id.index + 1) {
+            return Some(false);
+        }
+        let purged = self.marks.marks().purged?;
+        let restarts = first == purged.index + 1 && last.is_none_or(|last| last.index < purged.index);
+        restarts.then_some(true)
+    }
+
+    /// Makes sure that the active segment can take `bytes` more; `restart` begins a new one at that index. When what is
+    /// buffered finds no space, the caller's entries do not follow any more.
     fn make_room(&mut self, shared: &Shared, bytes: usize, restart: Option<u64>) -> Result<(), StorageError> {
         let limit = shared.options.segment_bytes;
         let buffered = wide(self.pending.buffer.len());
@@ -128,7 +142,11 @@ impl Engine {
         if fits && restart.is_none() {
             return Ok(());
         }
+        let last = self.last();
         self.flush(shared)?;
+        if restart.is_none() && self.last() != last {
+            return Ok(());
+        }
         self.seal(shared)?;
         let base = restart.unwrap_or_else(|| self.tip.id.map_or(0, |id| id.index + 1));
         let spec = NewSegment { base, before: self.tip, previous: self.newest };
@@ -254,8 +272,12 @@ impl Engine {
         }
     }
 
-    /// Ends the active segment with its footer.
+    /// Ends the active segment with its footer. `Full`: it stays as it is.
     fn seal(&mut self, shared: &Shared) -> Result<(), StorageError> {
+        if let Some(active) = self.active.as_mut() {
+            // Right after a start or a truncation nothing is reserved.
+            reserve_exactly(active, active.end + Footer::encoded_len(active.marks))?;
+        }
         let Some(active) = self.active.take() else { return Ok(()) };
         let segment = &active.segment;
         let (marks, _) = segment.marks(shared.dir.vfs().as_ref())?;
@@ -312,7 +334,7 @@ impl Engine {
             vfs.remove(&segment.path).map_err(|error| fault("remove", &segment.path, error))?;
             sync_folder(vfs, &shared.dir.log_path())?;
         }
-        let span = shorten(file.as_ref(), &keep.path, &keep.header, cut.end)?;
+        let span = Span::shorten(file.as_ref(), &keep.path, &keep.header, cut.end)?;
         sync_folder(vfs, &shared.dir.log_path())?;
         keep.cut(index, cut.end, cut.marks.clone());
         shared.places.clear();
@@ -340,6 +362,14 @@ impl Engine {
     }
 }
 
+/// Refuses what was queued behind an append that found no space. What callers see of the log went back with that one,
+/// and may have gone on since.
+fn outrun(shared: &Shared, batch: Batch) {
+    shared.let_go(batch.bytes);
+    let path = shared.dir.log_path();
+    (batch.done)(Err(StorageError::Full { path, needed: wide(batch.bytes) }));
+}
+
 /// What a new segment continues.
 pub(super) struct NewSegment {
     pub(super) base: u64,
@@ -360,9 +390,9 @@ pub(super) fn create(
     let header =
         Header { id, salt: rand::random(), previous: new.previous, base: new.base, before: new.before };
     let step = options.allocate_bytes.clamp(HEADER_BYTES, 8 << 20);
-    let refuse = |action, error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::StorageFull => StorageError::Full { path: path.clone(), needed: step },
-        _ => fault(action, &path, error),
+    let refuse = |action, error: std::io::Error| match is_no_space(&error) {
+        true => StorageError::Full { path: path.clone(), needed: step },
+        false => fault(action, &path, error),
     };
     let file = vfs.open(&path, OpenMode::CreateNew).map_err(|error| refuse("create", error))?;
     if let Err(error) = file.allocate(0, step) {
@@ -391,72 +421,6 @@ pub(super) fn create(
         marked: None,
         marks: 0,
     })
-}
-
-/// Reserves space up to `end` and half a step more, in steps. Only what is needed now can fail.
-fn reserve(active: &mut Active, end: u64, shared: &Shared) -> Result<(), StorageError> {
-    let step = shared.options.allocate_bytes.clamp(HEADER_BYTES, 8 << 20);
-    let path = &active.segment.path;
-    let wanted = end.max((end + step / 2).min(shared.options.segment_bytes));
-    if active.allocated >= wanted {
-        return Ok(());
-    }
-    while active.allocated < wanted {
-        match active.file.allocate(active.allocated, step) {
-            Ok(()) => active.allocated += step,
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                shared.gauge.full();
-                return match active.allocated >= end {
-                    true => Ok(()),
-                    false => Err(StorageError::Full { path: path.clone(), needed: end - active.allocated }),
-                };
-            }
-            Err(error) => return Err(fault("reserve space for", path, error)),
-        }
-    }
-    measure(shared)
-}
-
-/// Makes the space up to `end` durable before anything is written there. Space reserved ahead is durable since the
-/// flush before; only one that is larger than that waits here. The first flush in new space says in the file how long
-/// it is.
-fn secure(active: &mut Active, end: u64) -> Result<(), StorageError> {
-    let (file, path) = (active.file.as_ref(), &active.segment.path);
-    if active.secured < end {
-        sync(file, path)?;
-        active.secured = active.allocated;
-    }
-    if active.span.length < active.secured {
-        let span = active.span.next(active.secured);
-        span.write(file, path, &active.segment.header)?;
-        active.span = span;
-    }
-    Ok(())
-}
-
-/// Cuts a file to `end`, durably, after it says itself that it is no longer than that.
-pub(super) fn shorten(
-    file: &dyn VfsFile,
-    path: &Path,
-    header: &Header,
-    end: u64,
-) -> Result<Span, StorageError> {
-    let start = read_up_to(file, 0, narrow(HEADER_BYTES)).map_err(|error| fault("read", path, error))?;
-    let span = Span::read(&start, header).unwrap_or_default().next(end);
-    span.write(file, path, header)?;
-    sync(file, path)?;
-    file.set_len(end).map_err(|error| fault("cut", path, error))?;
-    sync(file, path)?;
-    Ok(span)
-}
-
-/// Tells everybody how much room is left, after some was taken.
-fn measure(shared: &Shared) -> Result<(), StorageError> {
-    let root = shared.dir.path();
-    let free =
-        shared.dir.vfs().free_bytes(root).map_err(|error| fault("measure the free space of", root, error))?;
-    shared.gauge.measured(free);
-    Ok(())
 }
 
 pub(super) fn sync(file: &dyn VfsFile, path: &Path) -> Result<(), StorageError> {

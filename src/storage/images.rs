@@ -15,7 +15,7 @@ use super::{
     error::StorageError,
     node::DataDir,
     record::RecordId,
-    vfs::{OpenMode, Vfs, VfsFile, read_up_to, write_all},
+    vfs::{OpenMode, Vfs, VfsFile, is_no_space, read_up_to, write_all},
     wire::{narrow, put_at, u32_at, u64_at, wide},
 };
 
@@ -108,9 +108,9 @@ impl Images {
         let temporary = folder.join(format!("{:020}.image.tmp", meta.index));
         let io = |action: &'static str| {
             let path = temporary.clone();
-            move |error: std::io::Error| match error.kind() {
-                std::io::ErrorKind::StorageFull => StorageError::Full { path, needed: 0 },
-                _ => StorageError::io(action, path, error),
+            move |error: std::io::Error| match is_no_space(&error) {
+                true => StorageError::Full { path, needed: 0 },
+                false => StorageError::io(action, path, error),
             }
         };
         let file = self.vfs().open(&temporary, OpenMode::Replace).map_err(io("create"))?;

@@ -14,6 +14,7 @@ mod poison;
 mod read;
 mod record;
 mod recover;
+mod reserve;
 mod scrub;
 mod segment;
 mod shared;

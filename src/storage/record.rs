@@ -81,6 +81,15 @@ impl Record {
         RecordId { index: self.index, term: self.term, leader: self.leader }
     }
 
+    /// Why this entry can never be written.
+    pub(super) fn refusal(&self) -> Option<StorageError> {
+        let length = self.encoded_len();
+        (length > RECORD_BYTES_MAX).then(|| {
+            let what = format!("an entry of {length} bytes is larger than {RECORD_BYTES_MAX}; split it");
+            StorageError::Refused(what)
+        })
+    }
+
     /// Bytes this entry takes on disk.
     pub fn encoded_len(&self) -> usize {
         let table = self.parts.len().saturating_mul(PART_MARK_BYTES);
@@ -107,12 +116,10 @@ pub(super) struct Place {
 
 /// Appends the record's bytes to `buffer` and returns its head checksum, which the next record is chained to.
 pub(super) fn encode(buffer: &mut Vec<u8>, record: &Record, place: &Place) -> Result<u32, StorageError> {
-    let length = record.encoded_len();
-    if length > RECORD_BYTES_MAX {
-        return Err(StorageError::Refused(format!(
-            "an entry of {length} bytes is larger than {RECORD_BYTES_MAX}; split it"
-        )));
+    if let Some(refusal) = record.refusal() {
+        return Err(refusal);
     }
+    let length = record.encoded_len();
     let start = buffer.len();
     buffer.reserve(length);
     put_head(buffer, record, place, length)?;

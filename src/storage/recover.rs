@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    engine::{Active, Engine, NewSegment, create, fault, shorten, sync, sync_folder},
+    engine::{Active, Engine, NewSegment, create, fault, sync, sync_folder},
     error::StorageError,
     judge::{Case, Extent, TornTail},
     log::{LaterId, LogOptions},
@@ -273,7 +273,7 @@ fn check_vote(marks: &Marks, last: Option<RecordId>) -> Result<(), StorageError>
 /// Cuts what is not kept and writes header and newest flush over themselves.
 fn repair(newest: &Found, opened: &Arc<dyn VfsFile>, extent: &Extent) -> Result<Active, StorageError> {
     let (file, path) = (opened.as_ref(), &newest.path);
-    let span = shorten(file, path, &newest.header, extent.end)?;
+    let span = Span::shorten(file, path, &newest.header, extent.end)?;
     for (from, to) in [(0, HEADER_BYTES), (extent.flush_start, extent.end)] {
         let bytes = read_up_to(file, from, narrow(to - from)).map_err(|error| fault("read", path, error))?;
         write_all(file, &bytes, from).map_err(|error| fault("write", path, error))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     error::StorageError,
     judge::Extent,
+    segment::Segment,
     shared::Shared,
     walk::{self, Window, damaged},
     wire::wide,
@@ -17,7 +18,17 @@ pub(super) fn scrub(shared: &Shared, id: u64, pace: &mut dyn FnMut(u64) -> bool)
     let Some(segment) = found else {
         return Err(StorageError::Refused(format!("there is no segment {id}")));
     };
-    let file = segment.file(shared.dir.vfs().as_ref())?;
+    let result = check(shared, &segment, pace);
+    segment.unload();
+    result
+}
+
+fn check(
+    shared: &Shared,
+    segment: &Arc<Segment>,
+    pace: &mut dyn FnMut(u64) -> bool,
+) -> Result<(), StorageError> {
+    let (file, _) = segment.file(shared.dir.vfs().as_ref())?;
     let end = segment.end();
     let mut window = Window::new(file.as_ref(), &segment.path, 1 << 20, end);
     let mut extent = Extent::empty(&segment.header);
@@ -33,6 +44,5 @@ pub(super) fn scrub(shared: &Shared, id: u64, pace: &mut dyn FnMut(u64) -> bool)
             break;
         }
     }
-    segment.unload();
     Ok(())
 }

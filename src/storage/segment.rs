@@ -319,24 +319,25 @@ impl Segment {
         state.sealed = None;
     }
 
-    pub(super) fn file(&self, vfs: &dyn Vfs) -> Result<Arc<dyn VfsFile>, StorageError> {
+    /// The open file. `true` if it had to be opened.
+    pub(super) fn file(&self, vfs: &dyn Vfs) -> Result<(Arc<dyn VfsFile>, bool), StorageError> {
         let mut state = lock(&self.state);
         if let Some(file) = &state.file {
-            return Ok(Arc::clone(file));
+            return Ok((Arc::clone(file), false));
         }
         let file = vfs
             .open(&self.path, OpenMode::Read)
             .map_err(|error| StorageError::io("open", &self.path, error))?;
         state.file = Some(Arc::clone(&file));
-        Ok(file)
+        Ok((file, true))
     }
 
-    /// The marks, read from the footer when they are not in memory. `true` if they had to be loaded.
+    /// The marks, read from the footer when they are not in memory. `true` if the file had to be opened for them.
     pub(super) fn marks(&self, vfs: &dyn Vfs) -> Result<(Arc<Vec<Mark>>, bool), StorageError> {
-        let file = self.file(vfs)?;
+        let (file, opened) = self.file(vfs)?;
         let mut state = lock(&self.state);
         if let Some(marks) = &state.marks {
-            return Ok((Arc::clone(marks), false));
+            return Ok((Arc::clone(marks), opened));
         }
         let length = state.sealed.unwrap_or(state.end);
         let Some((footer, _)) = Footer::read(file.as_ref(), &self.path, self.header.salt, length)? else {
@@ -348,7 +349,7 @@ impl Segment {
         };
         let marks = Arc::new(footer.marks);
         state.marks = Some(Arc::clone(&marks));
-        Ok((marks, true))
+        Ok((marks, opened))
     }
 }
 

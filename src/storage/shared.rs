@@ -155,6 +155,9 @@ impl Shared {
         let mut term = core.last.map_or(0, |id| id.term);
         let mut refusal = self.refusal(&core);
         for (expected, record) in (core.next()..).zip(&records) {
+            if refusal.is_none() {
+                refusal = record.refusal();
+            }
             if refusal.is_none() && (record.index != expected || record.term < term) {
                 refusal = Some(StorageError::OutOfOrder { expected, given: record.index });
             }
@@ -263,6 +266,13 @@ impl Shared {
         core.last = last;
         let next = core.next();
         write(&self.tail).cut(next);
+        self.room.notify_all();
+    }
+
+    /// These bytes no longer wait; nothing else changes.
+    pub(super) fn let_go(&self, bytes: usize) {
+        let mut core = lock(&self.core);
+        core.waiting_bytes = core.waiting_bytes.saturating_sub(bytes);
         self.room.notify_all();
     }
 

@@ -12,10 +12,10 @@ use std::path::Path;
 use crc32c::crc32c_append;
 
 use super::{
-    engine::fault,
+    engine::{fault, sync},
     error::StorageError,
-    segment::Header,
-    vfs::{VfsFile, write_all},
+    segment::{HEADER_BYTES, Header},
+    vfs::{VfsFile, read_up_to, write_all},
     wire::{narrow, put_at, u64_at},
 };
 
@@ -69,5 +69,21 @@ impl Span {
     /// Writes its slot; the caller syncs.
     pub(super) fn write(self, file: &dyn VfsFile, path: &Path, header: &Header) -> Result<(), StorageError> {
         write_all(file, &self.encode(header), self.at()).map_err(|error| fault("write", path, error))
+    }
+
+    /// Cuts a file to `end`, durably, after it says itself that it is no longer than that.
+    pub(super) fn shorten(
+        file: &dyn VfsFile,
+        path: &Path,
+        header: &Header,
+        end: u64,
+    ) -> Result<Span, StorageError> {
+        let start = read_up_to(file, 0, narrow(HEADER_BYTES)).map_err(|error| fault("read", path, error))?;
+        let span = Span::read(&start, header).unwrap_or_default().next(end);
+        span.write(file, path, header)?;
+        sync(file, path)?;
+        file.set_len(end).map_err(|error| fault("cut", path, error))?;
+        sync(file, path)?;
+        Ok(span)
     }
 }

@@ -65,6 +65,36 @@ fn check(log: &Log) {
     }
 }
 
+/// Files of this folder that this process has open.
+fn open_files(folder: &std::path::Path) -> usize {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    links.filter(|link| std::fs::read_link(link.path()).is_ok_and(|file| file.starts_with(folder))).count()
+}
+
+#[test]
+fn reading_many_segments_keeps_few_files_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(Arc::new(RealFs), folder.path()).unwrap();
+    let sizes = LogOptions { segment_bytes: 1 << 10, tail_cache_bytes: 0, ..options() };
+    let (log, _) = Log::open(&dir, sizes).unwrap();
+    for index in 0..200 {
+        let parts = vec![Bytes::from(vec![b'x'; 250])];
+        append(&log, vec![Record { index, term: 0, leader: 1, kind: RecordKind::Batch, parts }]).unwrap();
+    }
+    let segments = log.segments();
+    assert!(segments.len() >= 100, "{} segments", segments.len());
+    assert!(segments.iter().rev().skip(1).all(|segment| segment.last_index > Some(segment.first_index)));
+    let before = open_files(&folder.path().join("log"));
+    // The first entry of each segment, then the second, which is found without the marks.
+    for step in 0..2 {
+        for segment in &segments {
+            log.part(segment.first_index + step, 0).unwrap();
+        }
+    }
+    let opened = open_files(&folder.path().join("log")) - before;
+    assert!(opened <= 64, "{opened} files are open");
+}
+
 #[test]
 fn a_second_opener_is_refused() {
     let folder = tempfile::tempdir().unwrap();

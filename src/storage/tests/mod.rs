@@ -7,6 +7,7 @@ mod codec;
 mod crash;
 mod cut;
 mod damage;
+mod full;
 mod images;
 mod random;
 mod rig;

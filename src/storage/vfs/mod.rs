@@ -61,6 +61,11 @@ pub trait VfsFile: Debug + Send + Sync {
     }
 }
 
+/// Whether an operation failed only because the file system, or this user's share of it, is full.
+pub(super) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Writes all of `bytes`, however short the single writes are.
 pub(super) fn write_all(file: &dyn VfsFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut done = 0usize;

@@ -84,7 +84,9 @@ impl VfsFile for RealFile {
     }
 
     fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), offset, length) {
+        // A signal may interrupt it; then it is simply asked again.
+        let reserve = || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), offset, length);
+        match rustix::io::retry_on_intr(reserve) {
             Ok(()) => Ok(()),
             // Some file systems cannot reserve: there the zeros are written out, which reserves just as well.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(self, offset, length),

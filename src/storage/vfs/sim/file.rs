@@ -101,6 +101,17 @@ impl SimFile {
     }
 }
 
+impl SimFile {
+    /// Fails when the file has to grow to `end` and the disk has no space for that.
+    fn room_up_to(&self, end: u64) -> io::Result<()> {
+        let disk = lock(&self.fs.disk);
+        disk.alive(self.boot)?;
+        let own = disk.files.get(&self.file).map_or(0, |contents| wide(contents.live.len()));
+        let grows = own < end && disk.used() - own + end > disk.capacity;
+        if grows { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
 impl VfsFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let disk = lock(&self.fs.disk);
@@ -115,6 +126,7 @@ impl VfsFile for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.room_up_to(offset + wide(bytes.len()))?;
         self.work("write", |contents, random, went| {
             let good = went == Went::Well;
             let length = if good { bytes.len() } else { narrow(random.next_u64()) % (bytes.len() + 1) };
@@ -131,14 +143,7 @@ impl VfsFile for SimFile {
     }
 
     fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
-        {
-            let disk = lock(&self.fs.disk);
-            disk.alive(self.boot)?;
-            let own = disk.files.get(&self.file).map_or(0, |contents| wide(contents.live.len()));
-            if disk.used() - own + own.max(offset + length) > disk.capacity {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-        }
+        self.room_up_to(offset + length)?;
         self.work("allocate", |contents, _, went| {
             if went != Went::Well {
                 return Err(failed());
