@@ -131,8 +131,8 @@ pub(crate) struct Events {
     clock: Stamp,
     pub(crate) sent: BTreeMap<Key, Sent>,
     pub(crate) groups: Vec<Group>,
-    /// How often an answer may have been lost for everyone: kills, and every connection that broke.
-    pub(crate) faults: u64,
+    /// When answers may have been lost for everyone: kills, each from before to after, in order.
+    pub(crate) kills: Vec<(Stamp, Stamp)>,
     /// What was wrong already when it was seen.
     pub(crate) wrong: Vec<String>,
     pub(crate) acknowledged: u64,
@@ -162,6 +162,25 @@ impl Events {
     pub(crate) fn tick(&mut self) -> Stamp {
         self.clock += 1;
         self.clock
+    }
+
+    /// The broker is killed now; [`Events::killed`] says when it is dead.
+    pub(crate) fn killing(&mut self) {
+        let now = self.tick();
+        self.kills.push((now, Stamp::MAX));
+    }
+
+    /// It is dead: no answer of before comes any more.
+    pub(crate) fn killed(&mut self) {
+        let now = self.tick();
+        if let Some((_, over)) = self.kills.last_mut() {
+            *over = now;
+        }
+    }
+
+    /// How many kills fell between two moments.
+    pub(crate) fn kills_between(&self, from: Stamp, to: Stamp) -> u64 {
+        self.kills.iter().filter(|(begun, over)| *begun < to && *over > from).count() as u64
     }
 
     /// A message goes out.

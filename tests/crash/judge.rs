@@ -15,7 +15,8 @@ pub(crate) fn complaints(events: &Events, finished: bool) -> Vec<String> {
             let mut found = Vec::new();
             known(events, *key, journey, &mut found);
             leases(journey, &mut found);
-            attempts(events, group, journey, &mut found);
+            attempts(group, journey, &mut found);
+            skipped(events, journey, &mut found);
             settles(journey, &mut found);
             ending(events, group, journey, &mut found);
             wrong.extend(
@@ -109,8 +110,8 @@ fn leases(journey: &Journey, wrong: &mut Vec<String>) {
     }
 }
 
-/// I8: attempts never fall, are skipped only when an answer was lost, and end at the limit.
-fn attempts(events: &Events, group: &Group, journey: &Journey, wrong: &mut Vec<String>) {
+/// I8: attempts never fall, and end at the limit.
+fn attempts(group: &Group, journey: &Journey, wrong: &mut Vec<String>) {
     for (at, later) in journey.deliveries.iter().enumerate() {
         for earlier in &journey.deliveries[..at] {
             if earlier.seen < later.asked && later.turn() < earlier.turn() {
@@ -125,9 +126,24 @@ fn attempts(events: &Events, group: &Group, journey: &Journey, wrong: &mut Vec<S
     if journey.deliveries.iter().any(|delivery| delivery.attempt == 0) {
         wrong.push("I8: attempt 0".to_owned());
     }
-    let skipped = highest.saturating_sub(journey.deliveries.len() as u64);
-    if skipped > events.faults {
-        wrong.push(format!("I8: {skipped} attempts nobody saw, with {} faults", events.faults));
+}
+
+/// I8: an attempt is skipped only when its answer was lost, and a lease that nobody saw ends by its time; so each needs
+/// a kill of its own, after the attempt before it was asked for and before the one after it was seen.
+fn skipped(events: &Events, journey: &Journey, wrong: &mut Vec<String>) {
+    let mut turns: Vec<&Delivery> = journey.deliveries.iter().collect();
+    turns.sort_by_key(|delivery| delivery.turn());
+    let (mut before, mut since) = (0, 0);
+    for delivery in turns {
+        let skipped = delivery.attempt.saturating_sub(before + 1);
+        let kills = events.kills_between(since, delivery.seen);
+        if skipped > kills {
+            let attempt = delivery.attempt;
+            wrong.push(format!(
+                "I8: {skipped} attempts nobody saw before attempt {attempt}, with {kills} kills"
+            ));
+        }
+        (before, since) = (delivery.attempt, delivery.asked);
     }
 }
 
@@ -142,9 +158,12 @@ fn settles(journey: &Journey, wrong: &mut Vec<String>) {
         match settle.outcome {
             Settled::Ok => done += u32::from(settle.op == Op::Ack),
             Settled::Already => {
-                // Dead-lettered counts, and so does what another worker sent before this answer came.
+                // The message is acked or dead, or this very receipt nacked it. What was sent before this answer came
+                // may have been done before it.
                 let reason = |other: &Settle| {
-                    other.op != Op::Extend
+                    let settles =
+                        other.op == Op::Ack || (other.op == Op::Nack && other.receipt == settle.receipt);
+                    settles
                         && matches!(other.outcome, Settled::Unknown | Settled::Ok)
                         && other.asked < settle.answered
                 };
@@ -161,6 +180,12 @@ fn settles(journey: &Journey, wrong: &mut Vec<String>) {
                 });
                 if early && !given_up {
                     wrong.push(format!("I7: the lease of attempt {} ended before its time", held.attempt));
+                }
+                let acked = |other: &Settle| {
+                    other.op == Op::Ack && other.outcome == Settled::Ok && other.answered < settle.asked
+                };
+                if journey.settles.iter().any(acked) {
+                    wrong.push("I6: 'expired' for something that was acked".to_owned());
                 }
             }
             Settled::Invalid => wrong.push("I7: a receipt of this group was called invalid".to_owned()),
@@ -197,8 +222,9 @@ fn ending(events: &Events, group: &Group, journey: &Journey, wrong: &mut Vec<Str
         if acked.is_some_and(|settle| settle.outcome == Settled::Ok) {
             wrong.push("I6: acked and dead-lettered".to_owned());
         }
-        let highest = journey.deliveries.iter().map(|delivery| delivery.attempt).max().unwrap_or(0);
-        if highest + events.faults < group.max_attempts {
+        let last = journey.deliveries.iter().max_by_key(|delivery| delivery.turn());
+        let (highest, asked) = last.map_or((0, 0), |last| (last.attempt, last.asked));
+        if highest + events.kills_between(asked, u64::MAX) < group.max_attempts {
             wrong.push(format!("I8: dead-lettered after attempt {highest} of {}", group.max_attempts));
         }
     }

@@ -133,9 +133,10 @@ async fn one_kill(
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     tokio::time::sleep(Duration::from_micros(dice.below(200_000))).await;
-    field.events().faults += 1;
+    field.events().killing();
     field.set_address(None);
     broker.kill();
+    field.events().killed();
     report.kills += 1;
     report.fewest_between_kills = report.fewest_between_kills.min(field.events().acknowledged - before);
     if report.kills.is_multiple_of(SCRIBBLE_EVERY) {

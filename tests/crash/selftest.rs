@@ -64,6 +64,11 @@ impl Story {
         assert!(self.events().delivered(0, &body_of(SEED, key(seq)), delivery).is_some());
     }
 
+    fn kill(&self) {
+        self.events().killing();
+        self.events().killed();
+    }
+
     fn settle(&mut self, seq: u32, receipt: &str, op: Op, outcome: Settled) {
         let mut events = self.events();
         let at = events.settling(0, key(seq), receipt, op);
@@ -195,6 +200,38 @@ fn an_answer_about_nothing_is_noticed() {
     story.breaks("I6: 'already'");
 }
 
+/// Another receipt's nack leaves the message unsettled; the receipt's own is what 'already' says.
+#[test]
+fn only_what_settles_explains_an_already() {
+    let mut story = Story::new();
+    story.accept(0);
+    let first = story.deliver(0, 1);
+    story.settle(0, &first, Op::Nack, Settled::Ok);
+    story.settle(0, &first, Op::Extend, Settled::Already);
+    let second = story.deliver(0, 2);
+    story.ack(0, &second);
+    story.is_fine();
+
+    let mut story = Story::new();
+    story.accept(0);
+    let first = story.deliver(0, 1);
+    story.settle(0, &first, Op::Nack, Settled::Ok);
+    let second = story.deliver(0, 2);
+    story.settle(0, &second, Op::Extend, Settled::Already);
+    story.breaks("I6: 'already'");
+}
+
+#[test]
+fn an_expired_receipt_of_an_acked_message_is_noticed() {
+    let mut story = Story::new();
+    story.accept(0);
+    let first = story.deliver(0, 1);
+    let second = story.deliver(0, 2);
+    story.ack(0, &second);
+    story.settle(0, &first, Op::Ack, Settled::Expired);
+    story.breaks("I6: 'expired' for something that was acked");
+}
+
 #[test]
 fn a_late_ack_may_cross_the_ack_of_the_next_holder() {
     let mut story = Story::new();
@@ -247,7 +284,44 @@ fn attempts_that_fall_or_pass_the_limit_are_noticed() {
     let mut story = Story::new();
     story.accept(0);
     story.deliver(0, 3);
-    story.breaks("I8: 2 attempts nobody saw, with 0 faults");
+    story.breaks("I8: 2 attempts nobody saw before attempt 3, with 0 kills");
+}
+
+/// A kill explains one attempt that nobody saw, of those that could have been on their way.
+#[test]
+fn attempts_that_a_kill_does_not_explain_are_noticed() {
+    let mut story = Story::new();
+    story.accept(0);
+    story.kill();
+    story.deliver(0, 1);
+    let last = story.deliver(0, 3);
+    story.ack(0, &last);
+    story.breaks("I8: 1 attempts nobody saw before attempt 3, with 0 kills");
+
+    let mut story = Story::new();
+    story.accept(0);
+    story.deliver(0, 1);
+    story.kill();
+    let last = story.deliver(0, 3);
+    story.ack(0, &last);
+    story.is_fine();
+
+    let mut story = Story::new();
+    story.accept(0);
+    story.kill();
+    let last = story.deliver(0, 3);
+    story.ack(0, &last);
+    story.breaks("I8: 2 attempts nobody saw before attempt 3, with 1 kills");
+
+    let mut story = Story::new();
+    story.accept(0);
+    story.kill();
+    story.deliver(0, 1);
+    story.events().dead_letters(0, &["id0".to_owned()]);
+    story.breaks("I8: dead-lettered after attempt 1 of 3");
+    story.kill();
+    story.kill();
+    story.is_fine();
 }
 
 #[test]
