@@ -35,7 +35,8 @@ pub(super) async fn show(State(api): State<Api>, mut call: Call) -> Answer {
     let id: MessageId = call.path("id")?;
     let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
     call.query.finish()?;
-    let (view, stored) = api.broker.dead_letter(&group, id).map_err(|error| match error {
+    let looked = api.broker.look(move |broker| broker.dead_letter(&group, id)).await;
+    let (view, stored) = looked.map_err(|error| match error {
         BrokerError::NotFound(_) => Problem::from(Refusal::DeadLetterNotFound),
         other => Problem::from(other),
     })?;

@@ -23,7 +23,10 @@ pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
     let limit = call.query.limit()?;
     let cursor = call.query.cursor::<GroupName>("groups")?;
     call.query.finish()?;
-    let page = api.broker.groups(cursor.as_ref().map(GroupName::as_str), limit);
+    let look = move |broker: &crate::broker::Broker| {
+        Ok(broker.groups(cursor.as_ref().map(GroupName::as_str), limit))
+    };
+    let page = api.broker.look(look).await?;
     Ok(list("groups", &page, write_group))
 }
 
@@ -31,7 +34,7 @@ pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
 pub(super) async fn show(State(api): State<Api>, call: Call) -> Answer {
     let name: GroupName = call.path("group")?;
     call.query.finish()?;
-    group_json(&api, &name, StatusCode::OK)
+    group_json(&api, name, StatusCode::OK).await
 }
 
 /// `PUT /v1/groups/{group}`: replaces all settings; missing ones take their defaults. Missing topics are made
@@ -43,7 +46,7 @@ pub(super) async fn put(State(api): State<Api>, mut call: Call, headers: HeaderM
     let expected = condition::expected(&headers)?;
     let settings = settings_of(&read_body(&api, body, JSON_BYTES_MAX).await?, json_in::parse)?;
     let done = api.broker.put_group(name.clone(), settings, expected, auto_create).await?;
-    group_json(&api, &name, put_status(done))
+    group_json(&api, name, put_status(done)).await
 }
 
 /// `PATCH /v1/groups/{group}`: replaces the settings that are named.
@@ -60,7 +63,7 @@ pub(super) async fn patch(State(api): State<Api>, mut call: Call, headers: Heade
         let seen = Expected::OneOf(vec![version]);
         match api.broker.put_group(name.clone(), patched, seen, auto_create).await {
             Err(error) if patch::was_overtaken(&error) => {}
-            done => return group_json(&api, &name, put_status(done?)),
+            done => return group_json(&api, name, put_status(done?)).await,
         }
     }
     Err(patch::overtaken())
@@ -105,11 +108,11 @@ async fn set_paused(api: &Api, call: Call, body: Body, paused: bool) -> Answer {
     call.query.finish()?;
     let Nothing {} = read_json(api, body).await?;
     api.broker.pause_group(name.clone(), paused).await?;
-    group_json(api, &name, StatusCode::OK)
+    group_json(api, name, StatusCode::OK).await
 }
 
-fn group_json(api: &Api, name: &GroupName, status: StatusCode) -> Answer {
-    let view = api.broker.group(name)?;
+async fn group_json(api: &Api, name: GroupName, status: StatusCode) -> Answer {
+    let view = api.broker.look(move |broker| broker.group(&name)).await?;
     let mut out = Json::with_capacity(1_024);
     write_group(&mut out, &view);
     let mut response = json(status, out);

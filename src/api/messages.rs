@@ -16,7 +16,7 @@ pub(super) async fn show(State(api): State<Api>, mut call: Call) -> Answer {
     let id: MessageId = call.path("id")?;
     let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
     call.query.finish()?;
-    let stored = api.broker.message(id)?;
+    let stored = api.broker.look(move |broker| broker.message(id)).await?;
     let mut out = Json::with_capacity(stored.message.body.len() + 512);
     write_stored(&mut out, &stored, encoding);
     Ok(json(StatusCode::OK, out))
@@ -34,7 +34,7 @@ pub(super) async fn browse(State(api): State<Api>, mut call: Call) -> Answer {
     let limit = call.query.limit()?;
     let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
     call.query.finish()?;
-    let browsed = api.broker.browse(&topic, queue, offset, limit)?;
+    let browsed = api.broker.look(move |broker| broker.browse(&topic, queue, offset, limit)).await?;
     let mut out = Json::with_capacity(1_024 * (browsed.messages.len() + 1));
     out.open();
     out.key("messages");

@@ -1,23 +1,19 @@
 //! What the proposer, the handles and the duties share.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
 
-use crate::machine::{Candidates, Effects, Machine};
-use crate::model::{CANDIDATES_MAX, GroupName, QueueEntry, TICK_ITEMS_MAX, Timestamp};
+use crate::machine::Effects;
+use crate::model::{QueueEntry, QueueNo, Timestamp, TopicId};
 use crate::replication::{MachineView, Replication};
 use crate::storage::Space;
+use crate::storage::index::IndexError;
 
-use super::ask::Waiting;
+use super::Options;
 use super::indexer::Indexer;
 use super::room::Room;
-use super::{Options, read};
-
-/// Most entries read as candidates for all that wait for one group, in one batch.
-const GROUP_CANDIDATES_MAX: usize = 8 * CANDIDATES_MAX;
 
 /// Shared by every part of the broker.
 pub(super) struct Core {
@@ -95,87 +91,16 @@ impl Core {
         self.replication.log().space() == Space::Open
     }
 
-    /// Reads what the next batch needs from index and log, so that deciding does no I/O.
-    pub(super) fn candidates<'a>(
-        &self,
-        machine: &Machine,
-        now: Timestamp,
-        due: &BTreeSet<GroupName>,
-        (receives, turn): (impl IntoIterator<Item = &'a Waiting>, u32),
-    ) -> Candidates {
-        let mut candidates = Candidates::default();
-        for group in due {
-            self.read_queues(machine, (group, turn), GROUP_CANDIDATES_MAX, &mut candidates);
-        }
-        let mut seen = BTreeSet::new();
-        for waiting in receives {
-            let group = &waiting.request.group;
-            if !due.contains(group) && seen.insert(group.clone()) {
-                self.read_queues(machine, (group, turn), GROUP_CANDIDATES_MAX, &mut candidates);
-            }
-        }
-        if machine.next_due().is_some_and(|due| due <= now) {
-            for (_, position, scheduled) in machine.due_scheduled(TICK_ITEMS_MAX, now) {
-                match read::scheduled_entry(self, position) {
-                    Ok(entry) => {
-                        candidates.due.insert(position, entry);
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, topic = scheduled.topic.0, "a scheduled message cannot be read; schedules stop here");
-                        break;
-                    }
-                }
-            }
-        }
-        candidates
-    }
-
-    /// Every queue gets its share: a receive that is restricted to a topic must find entries of that topic among those
-    /// of all.
-    fn read_queues(
-        &self,
-        machine: &Machine,
-        (name, turn): (&GroupName, u32),
-        budget: usize,
-        candidates: &mut Candidates,
-    ) {
-        let Some((group, _)) = machine.group(name) else { return };
-        let wants = machine.wants(name, None, turn);
-        let share = (budget / wants.len().max(1)).clamp(1, CANDIDATES_MAX);
-        for want in wants.into_iter().take(budget) {
-            let key = (want.topic, want.queue);
-            let known = candidates.entries.get(&key);
-            // Groups mostly stand close together; one that does not gets entries of its own.
-            let holds = |entries: &&Vec<QueueEntry>| entries.iter().any(|entry| entry.offset == want.from);
-            if known.is_some_and(|known| holds(&known)) {
-                continue;
-            }
-            match self.indexer.index().entries(want.topic, want.queue, want.from, share) {
-                Ok(entries) if known.is_none() => {
-                    candidates.entries.insert(key, entries);
-                }
-                Ok(entries) => {
-                    candidates.own_entries.insert((group, want.topic, want.queue), entries);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the queue index cannot be read; it is made again from the log");
-                    self.indexer.distrust();
-                }
-            }
-        }
+    /// The index answered what cannot be.
+    pub(super) fn distrust_index(&self, error: &IndexError) {
+        tracing::error!(%error, "the queue index cannot be read; it is made again from the log");
+        self.indexer.distrust();
     }
 
     /// The entries of one queue from `from` on, as far as they are indexed.
-    pub(super) fn entries(
-        &self,
-        topic: crate::model::TopicId,
-        queue: u16,
-        from: u64,
-        limit: usize,
-    ) -> Vec<QueueEntry> {
+    pub(super) fn entries(&self, topic: TopicId, queue: QueueNo, from: u64, limit: usize) -> Vec<QueueEntry> {
         self.indexer.index().entries(topic, queue, from, limit).unwrap_or_else(|error| {
-            tracing::error!(%error, "the queue index cannot be read; it is made again from the log");
-            self.indexer.distrust();
+            self.distrust_index(&error);
             Vec::new()
         })
     }

@@ -60,16 +60,13 @@ impl Open {
     }
 
     /// Tells everybody that there is no answer.
-    pub(super) fn fail(self, error: &BrokerError) {
+    pub(super) fn fail(mut self, error: &BrokerError) {
+        // Of subscriptions the leases may be in the log; if so they run out by time.
+        let receives = self.take_receives();
         for decision in self.decisions {
             decision.finish(Err(error.clone()));
         }
-        let waiting = self.deliveries.into_iter().filter_map(|delivery| match delivery {
-            Delivery::Receive(waiting, _) => Some(waiting),
-            // The leases may be in the log; if so they run out by time.
-            Delivery::Session(..) => None,
-        });
-        for waiting in waiting.chain(self.refused.into_iter().map(|(waiting, _)| waiting)) {
+        for waiting in receives.into_iter().chain(self.refused.into_iter().map(|(waiting, _)| waiting)) {
             let _ = waiting.reply.send(Err(error.clone()));
         }
     }

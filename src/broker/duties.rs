@@ -112,13 +112,12 @@ async fn retain(broker: &Broker, topic: TopicId, firsts: Vec<(QueueNo, u64)>) {
 /// Settles messages that outlived their TTL before anybody looked at them.
 async fn sweep_expired(broker: &Broker, now: Timestamp) {
     loop {
-        let expired = match broker.core.indexer.index().expired(now, TICK_ITEMS_MAX) {
-            Ok(expired) => expired,
-            Err(error) => {
-                tracing::error!(%error, "the queue index cannot be read; it is made again from the log");
-                broker.core.indexer.distrust();
-                return;
-            }
+        let core = broker.core.clone();
+        let read = move || core.indexer.index().expired(now, TICK_ITEMS_MAX);
+        let expired = match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(expired)) => expired,
+            Ok(Err(error)) => return broker.core.distrust_index(&error),
+            Err(error) => return tracing::error!(%error, "the TTL sweep failed"),
         };
         if expired.is_empty() {
             return;
@@ -210,8 +209,7 @@ fn retained(broker: &Broker, machine: &Machine, first: u64, last: u64) -> bool {
     let pins = match broker.core.indexer.index().pins(first..=last) {
         Ok(pins) => pins,
         Err(error) => {
-            tracing::error!(%error, "the queue index cannot be read; it is made again from the log");
-            broker.core.indexer.distrust();
+            broker.core.distrust_index(&error);
             return true;
         }
     };

@@ -12,12 +12,14 @@ use crate::machine::{
     Candidates, Draft, Leased, NewMessage, ProduceRequest, ReceiveRequest, Received, Refusal, SeekCounts,
     SeekTo, SettleOp, SettleStatus,
 };
-use crate::model::{GroupId, GroupName, MessageId, Position, QueueNo, Receipt, Timestamp, TopicName};
+use crate::model::{
+    GroupId, GroupName, MessageId, Position, QueueNo, Receipt, Timestamp, TopicId, TopicName,
+};
 
 use super::ask::{Adjustment, Ask, Request, Subscriber, Waiting};
 use super::core::Core;
 use super::error::BrokerError;
-use super::read::{self, DeliveredMessage};
+use super::read::{self, DeliveredMessage, Loading};
 use super::subscription::{SubscribeRequest, Subscription};
 
 /// How many batches a receive without a wait takes part in as long as there is more to look at: its group may have been
@@ -135,14 +137,21 @@ impl Broker {
             }
         };
         match received {
-            Some((received, index)) => self.load_received(&received, index),
+            Some((received, index)) => self.load_received(received, index).await,
             None => Ok(Waited { messages: Vec::new(), paused: self.is_paused(&group) }),
         }
     }
 
-    fn load_received(&self, received: &Received, index: u64) -> Result<Waited, BrokerError> {
-        let messages = self.load(received.group, index, &received.messages)?;
-        Ok(Waited { messages, paused: received.paused })
+    async fn load_received(&self, received: Received, index: u64) -> Result<Waited, BrokerError> {
+        let paused = received.paused;
+        let loading = self.load(received.group, index, &received.messages);
+        if let Loading::Loaded(messages) = loading {
+            return Ok(Waited { messages, paused });
+        }
+        let mut unread = Unread { leases: Some((received, index)), broker: self.clone() };
+        let loaded = loading.await;
+        unread.leases = None;
+        Ok(Waited { messages: loaded?, paused })
     }
 
     fn is_paused(&self, group: &GroupName) -> bool {
@@ -216,40 +225,25 @@ impl Broker {
         let _ = self.asks.send(Ask::Adjust(session, adjustment));
     }
 
-    /// Reads the bodies of leased messages. One that cannot be read is named in the log and left out, and its lease
-    /// runs out by time: it ends among the dead letters, and the messages around it do not suffer.
+    /// Reads the bodies of leased messages: those in memory at once, the others on a thread that may wait for the disk.
+    /// One that cannot be read is named in the log and left out, and its lease runs out by time: it ends among the dead
+    /// letters, and the messages around it do not suffer. [`BrokerError::Fault`] when that is all of them.
+    pub fn load(&self, group: GroupId, index: u64, leased: &[Leased]) -> Loading {
+        read::load(&self.core, group, index, leased)
+    }
+
+    /// Looks at something on a thread that may wait for the disk.
     ///
     /// # Errors
-    /// [`BrokerError::Fault`] when the disk answers with damage or an error for all of them.
-    pub fn load(
-        &self,
-        group: GroupId,
-        index: u64,
-        leased: &[Leased],
-    ) -> Result<Vec<DeliveredMessage>, BrokerError> {
-        let mut messages = Vec::with_capacity(leased.len());
-        let mut fault = None;
-        for leased in leased {
-            let position = leased.position_in(index);
-            match read::logged(&self.core, position) {
-                Ok(logged) => messages.push(DeliveredMessage {
-                    id: MessageId::new(position),
-                    receipt: leased.receipt(group, index),
-                    leased: leased.clone(),
-                    accepted_at: logged.accepted_at,
-                    message: logged.message,
-                }),
-                Err(error) => {
-                    let id = MessageId::new(position);
-                    tracing::error!(%error, %id, "a leased message cannot be read and is not delivered");
-                    fault.get_or_insert(error);
-                }
-            }
-        }
-        match fault {
-            Some(fault) if messages.is_empty() => Err(fault),
-            _ => Ok(messages),
-        }
+    /// What `look` says, or that its thread failed.
+    pub async fn look<T, F>(&self, look: F) -> Result<T, BrokerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Broker) -> Result<T, BrokerError> + Send + 'static,
+    {
+        let broker = self.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&broker)).await;
+        looked.unwrap_or_else(|error| Err(BrokerError::Fault(error.to_string())))
     }
 
     /// Pauses or resumes a group.
@@ -318,18 +312,19 @@ impl Broker {
             let text = "the queue index is being made; places in time are known once it is done".to_owned();
             return Err(BrokerError::NotReady(text));
         }
-        let mut candidates = Candidates::default();
-        for name in topics {
-            let Some((id, topic)) = machine.topic(name) else { continue };
-            for (queue, state) in (0..).zip(topic.queues.iter()) {
-                let found = self.core.indexer.index().first_at_or_after(id, queue, time);
-                let offset = found
-                    .map_err(|error| BrokerError::Fault(error.to_string()))?
-                    .unwrap_or(state.next_offset);
-                candidates.offsets.insert((id, queue), offset);
-            }
-        }
-        Ok(candidates)
+        let ids = topics.into_iter().filter_map(|name| machine.topic(name));
+        let queues: Vec<(TopicId, QueueNo, u64)> =
+            ids.flat_map(|(id, topic)| topic.bounds().map(move |(queue, _, end)| (id, queue, end))).collect();
+        let offsets = self.look(move |broker| {
+            let index = broker.core.indexer.index();
+            let offset = |(topic, queue, end)| {
+                let found = index.first_at_or_after(topic, queue, time);
+                let found = found.map_err(|error| BrokerError::Fault(error.to_string()))?;
+                Ok(((topic, queue), found.unwrap_or(end)))
+            };
+            queues.into_iter().map(offset).collect()
+        });
+        Ok(Candidates { offsets: offsets.await?, ..Candidates::default() })
     }
 
     /// Has `decide` run against the next draft. Answers what it decided, once that is in the log, and the entry's
@@ -379,7 +374,21 @@ struct Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         self.answer.close();
-        if let Ok(Ok((received, index))) = self.answer.try_recv() {
+        if let Ok(Ok(leases)) = self.answer.try_recv() {
+            drop(Unread { leases: Some(leases), broker: self.broker.clone() });
+        }
+    }
+}
+
+/// Leases whose messages nobody has seen yet: given back when this is dropped with them.
+struct Unread {
+    leases: Option<(Received, u64)>,
+    broker: Broker,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some((received, index)) = self.leases.take() {
             let receipt = |leased: &Leased| leased.receipt(received.group, index);
             self.broker.give_back(received.messages.iter().map(receipt).collect());
         }

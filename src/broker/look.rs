@@ -1,19 +1,13 @@
 //! Looking without changing: topics, groups, messages, dead letters, the node.
 
-use std::sync::atomic::Ordering;
-
 use crate::machine::{Dead, Fact, FailCause, Group, Machine, Progress, Topic};
 use crate::model::{Filter, GroupId, GroupName, MessageId, Position, QueueNo, Timestamp, TopicId, TopicName};
-use crate::storage::Space;
 
 use super::clock;
-use super::core::disk_words;
 use super::error::BrokerError;
 use super::handle::Broker;
 use super::read::{self, Browsed, StoredMessage};
-use super::views::{
-    DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page, QueueView, Readiness, TopicView,
-};
+use super::views::{DeadLetterView, FailureView, GroupTopicView, GroupView, Page, QueueView, TopicView};
 
 /// Most index entries that one look at a filtered group's lag counts.
 const COUNT_MAX: usize = 20_000;
@@ -238,15 +232,19 @@ impl Broker {
         let mut messages = Vec::with_capacity(entries.len());
         let mut next = from;
         let mut bytes = 0;
+        let mut truncated = false;
         for entry in &entries {
             if bytes > BROWSE_BYTES_MAX {
                 break;
             }
             bytes += entry.body_bytes as usize;
             messages.push(self.stored(&machine, entry.position, Some(entry.offset))?);
+            // Offsets have no gaps: what is passed over here is not in the index yet.
+            truncated |= entry.offset != next;
             next = entry.offset + 1;
         }
-        let truncated = entries.is_empty() && from < state.next_offset;
+        let is_full = messages.len() == limit || bytes > BROWSE_BYTES_MAX;
+        truncated |= !is_full && next < state.next_offset;
         Ok(Browsed {
             scanned: messages.len() as u64,
             messages,
@@ -336,53 +334,6 @@ impl Broker {
             None => ("unknown", None),
         };
         Ok(FailureView { at, cause, reason: reason.map(String::from) })
-    }
-
-    /// The node as pages and `/v1/version` show it.
-    #[must_use]
-    pub fn node(&self) -> NodeView {
-        let replication = &self.core.replication;
-        let leadership = *replication.leadership().borrow();
-        let progress = replication.progress();
-        NodeView {
-            node_id: self.core.node_id,
-            cluster_id: self.core.cluster_id.clone(),
-            term: leadership.term,
-            leader: leadership.leader,
-            applied: progress.applied.unwrap_or(0),
-            last: progress.last.unwrap_or(0),
-            log_time: self.core.machine.read(Machine::now),
-            log_bytes: replication.log().size_bytes(),
-            free_bytes: replication.log().free_space(),
-            indexed: self.core.indexer.indexed_up_to(),
-            started_at: self.core.started_at,
-        }
-    }
-
-    /// Whether the node can do its work, check by check.
-    #[must_use]
-    pub fn readiness(&self) -> Readiness {
-        let core = &self.core;
-        let serving = core.serving.load(Ordering::Acquire) && !core.stopping();
-        let space = core.replication.log().space();
-        let clock_ok = !core.clock_jumped.load(Ordering::Relaxed);
-        let clock =
-            if clock_ok { "in step" } else { "the host's clock is more than an hour away from log time" };
-        let damage = core.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let checks = vec![
-            (
-                "serving",
-                serving,
-                if serving { "leading" } else { "starting, stopping, or no leader" }.to_owned(),
-            ),
-            ("disk", space == Space::Open, disk_words(space).to_owned()),
-            core.indexer.check(),
-            ("clock", clock_ok, clock.to_owned()),
-            ("log", damage.is_none(), damage.unwrap_or_else(|| "no damage found".to_owned())),
-            core.images_check(),
-        ];
-        // Without space the node still serves receivers, and a wrong host clock harms nobody: both only show.
-        Readiness { ready: serving, checks }
     }
 }
 

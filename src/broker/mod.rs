@@ -5,12 +5,14 @@
 //! the very batch that accepts it.
 
 mod ask;
+mod candidates;
 mod clock;
 mod core;
 mod delivery;
 mod duties;
 mod error;
 mod handle;
+mod health;
 mod indexer;
 mod look;
 mod proposer;
@@ -25,7 +27,7 @@ mod waiters;
 
 pub use error::BrokerError;
 pub use handle::{Broker, ProduceAnswer, ProducedMessage, SettleAnswer, Waited};
-pub use read::{Browsed, DeliveredMessage, StoredMessage};
+pub use read::{Browsed, DeliveredMessage, Loaded, Loading, StoredMessage};
 pub use start::{Applying, Options, Running, StartError};
 pub use subscription::{CloseHow, CreditMode, Pushed, SubscribeRequest, Subscription};
 pub use views::{

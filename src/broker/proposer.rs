@@ -16,6 +16,7 @@ use crate::model::{GroupName, Receipt, SETTLE_MAX, Timestamp};
 use crate::replication::{Leadership, ProposeError};
 
 use super::ask::{Adjustment, Ask, Decision, Unasked, Waiting};
+use super::candidates::Reader;
 use super::clock::LogClock;
 use super::core::Core;
 use super::delivery::{Delivery, Open};
@@ -38,6 +39,7 @@ pub(super) struct Proposer {
     queue: VecDeque<Box<dyn Decision>>,
     receives: VecDeque<Waiting>,
     waiters: Waiters,
+    reader: Reader,
     look_again: tokio::time::Interval,
     /// What is due could not be decided (a body that cannot be read): not before then again.
     tick_not_before: Option<Instant>,
@@ -49,6 +51,7 @@ impl Proposer {
         look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let leadership = core.replication.leadership();
         Proposer {
+            reader: Reader::new(core.clone()),
             core,
             asks,
             leadership,
@@ -221,8 +224,10 @@ impl Proposer {
         let now = self.clock.now();
         self.core.clock_jumped.store(self.clock.has_jumped(), Ordering::Relaxed);
         let due = self.waiters.take_due();
-        let candidates =
-            self.core.candidates(&machine, now, &due, (&self.receives, self.waiters.next_turn()));
+        let turn = self.waiters.next_turn();
+        let asking = self.receives.iter().map(|waiting| &waiting.request.group);
+        let groups = due.iter().chain(asking).collect();
+        let candidates = self.reader.candidates(&machine, now, (&groups, turn)).await;
         let mut draft = Draft::new(&machine, now, Box::new(rand::random));
         drop(machine);
         let mut open = Open::default();
@@ -236,8 +241,11 @@ impl Proposer {
             None => {
                 // Nothing changed, so there is nothing to wait for: the answers are already true. Looking again at once
                 // would see the same; whoever is still to be looked at is woken by what changes next.
-                drop(self.waiters.take_due());
-                self.tick_not_before = Some(Instant::now() + LOOK_AGAIN);
+                // Unless the disk is still to say what it holds.
+                if !self.reader.is_reading() {
+                    drop(self.waiters.take_due());
+                    self.tick_not_before = Some(Instant::now() + LOOK_AGAIN);
+                }
                 let index = self.core.machine.read(Machine::applied);
                 self.finish(open, index);
                 true
@@ -280,7 +288,9 @@ impl Proposer {
             waiting.request.turn = self.waiters.next_turn();
             match draft.receive(&waiting.request, candidates) {
                 Err(refusal) => open.refused.push((waiting, refusal)),
-                Ok(received) if received.look_on && received.messages.is_empty() && waiting.may_look_on() => {
+                Ok(received)
+                    if received.look_on && received.messages.is_empty() && self.may_look_on(&mut waiting) =>
+                {
                     look_on.push(waiting);
                 }
                 Ok(received) if received.messages.is_empty() && !waiting.at_once => {
@@ -303,6 +313,11 @@ impl Proposer {
         for group in &due {
             self.serve_line(draft, candidates, group, open);
         }
+    }
+
+    /// Whether a receive that wants its answer at once looks on in the next batch: always while the disk is read.
+    fn may_look_on(&self, waiting: &mut Waiting) -> bool {
+        (waiting.at_once && self.reader.is_reading()) || waiting.may_look_on()
     }
 
     /// Without space for leases receives wait; the line is looked at again once there is space.

@@ -6,8 +6,7 @@ use crate::machine::Leased;
 use crate::model::{GroupId, GroupName, Millis, TopicName};
 
 use super::ask::Adjustment;
-use super::error::BrokerError;
-use super::read::DeliveredMessage;
+use super::read::Loading;
 
 /// A wish to be pushed messages.
 #[derive(Clone, Debug)]
@@ -71,11 +70,8 @@ impl Subscription {
         self.pushed.recv().await
     }
 
-    /// Reads bodies and attributes.
-    ///
-    /// # Errors
-    /// A fault of the disk.
-    pub fn load(&self, pushed: &Pushed) -> Result<Vec<DeliveredMessage>, BrokerError> {
+    /// Reads bodies and attributes. See [`super::Broker::load`].
+    pub fn load(&self, pushed: &Pushed) -> Loading {
         self.broker.load(pushed.group, pushed.index, &pushed.leased)
     }
 

@@ -157,6 +157,11 @@ impl Log {
         self.shared.part(index, slot_plus_1)
     }
 
+    /// The same, only if it is in memory; never waits for the disk.
+    pub fn part_in_memory(&self, index: u64, slot_plus_1: usize) -> Option<Bytes> {
+        self.shared.part_in_memory(index, slot_plus_1)
+    }
+
     /// All segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.shared.segments(|segments| segments.iter().map(|segment| segment.info()).collect())

@@ -120,6 +120,11 @@ impl Shared {
         read.map(Option::unwrap_or_default)
     }
 
+    /// The part, when its entry is in memory.
+    pub(super) fn part_in_memory(&self, index: u64, number: usize) -> Option<Bytes> {
+        self.tail(|tail| tail.get(index).and_then(|record| record.parts.get(number).cloned()))
+    }
+
     pub(super) fn part(&self, index: u64, number: usize) -> Result<Option<Bytes>, StorageError> {
         if let Some(record) = self.tail(|tail| tail.get(index).map(Arc::clone)) {
             return Ok(record.parts.get(number).cloned());

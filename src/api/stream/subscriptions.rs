@@ -9,7 +9,7 @@ use crate::api::frame::{self, Re, Subscribe};
 use crate::api::message_out::BodyEncoding;
 use crate::api::problem::{Code, Problem};
 use crate::api::receive::compare_filter;
-use crate::broker::{Broker, BrokerError, CloseHow, Pushed, SubscribeRequest, Subscription};
+use crate::broker::{Broker, BrokerError, CloseHow, Loaded, Loading, Pushed, SubscribeRequest, Subscription};
 use crate::model::{GroupId, GroupName};
 
 use super::output::Output;
@@ -26,8 +26,10 @@ struct Named {
     sub: Box<str>,
     group: GroupName,
     state: State,
-    /// Pushed and not yet written, and how many of it are.
+    /// Pushed and not yet loaded, and how many of it are.
     rest: Option<(Pushed, usize)>,
+    /// What is written next.
+    loading: Option<Loading>,
 }
 
 enum State {
@@ -127,6 +129,7 @@ impl Subscriptions {
             group: wish.group,
             state: State::Opening(opening),
             rest: None,
+            loading: None,
         });
         Ok(())
     }
@@ -250,6 +253,20 @@ struct Pen<'a> {
     delivered: &'a mut u64,
 }
 
+impl Pen<'_> {
+    fn write(&mut self, sub: &str, loaded: Loaded) {
+        match loaded {
+            Ok(messages) => {
+                *self.delivered += u64::try_from(messages.len()).unwrap_or(0);
+                let output = &mut *self.output;
+                frame::messages(sub, self.encoding, &messages, |frame| output.push(frame));
+            }
+            // Their leases run out by time; giving them back at once would only bring the same fault again.
+            Err(error) => self.output.push(frame::error(None, Some(sub), &error.into(), false)),
+        }
+    }
+}
+
 impl Named {
     fn poll_opening(&mut self, cx: &mut Context<'_>, pen: &mut Pen<'_>) -> Look {
         let State::Opening(opening) = &mut self.state else { return Look::Idle };
@@ -284,7 +301,13 @@ impl Named {
         groups: &mut HashMap<GroupId, GroupName>,
     ) -> Look {
         let State::Open(subscription) = &mut self.state else { return Look::Idle };
-        let (pushed, written) = match self.rest.take() {
+        if let Some(loading) = &mut self.loading {
+            let Poll::Ready(loaded) = Pin::new(loading).poll(cx) else { return Look::Idle };
+            self.loading = None;
+            pen.write(&self.sub, loaded);
+            return Look::Busy;
+        }
+        let (pushed, loaded) = match self.rest.take() {
             Some(rest) => rest,
             None => match pin!(subscription.next()).poll(cx) {
                 Poll::Pending => return Look::Idle,
@@ -296,23 +319,18 @@ impl Named {
                 }
             },
         };
-        if written == 0 {
+        if loaded == 0 {
             groups.entry(pushed.group).or_insert_with(|| self.group.clone());
         }
-        let until = (written + LOADED_AT_ONCE).min(pushed.leased.len());
+        let until = (loaded + LOADED_AT_ONCE).min(pushed.leased.len());
         let part = Pushed {
             group: pushed.group,
             index: pushed.index,
-            leased: pushed.leased.get(written..until).unwrap_or_default().to_vec(),
+            leased: pushed.leased.get(loaded..until).unwrap_or_default().to_vec(),
         };
         match subscription.load(&part) {
-            Ok(messages) => {
-                *pen.delivered += u64::try_from(messages.len()).unwrap_or(0);
-                let output = &mut *pen.output;
-                frame::messages(&self.sub, pen.encoding, &messages, |frame| output.push(frame));
-            }
-            // Their leases run out by time; giving them back at once would only bring the same fault again.
-            Err(error) => pen.output.push(frame::error(None, Some(&self.sub), &error.into(), false)),
+            Loading::Loaded(messages) => pen.write(&self.sub, Ok(messages)),
+            reading => self.loading = Some(reading),
         }
         if until < pushed.leased.len() {
             self.rest = Some((pushed, until));

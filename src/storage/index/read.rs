@@ -53,6 +53,39 @@ impl Index {
         Ok(found)
     }
 
+    /// As [`Index::entries`], but never waits for the disk: none when the first of them is not in memory, and fewer when
+    /// a later one is not.
+    ///
+    /// # Errors
+    /// When the index is damaged.
+    pub fn entries_in_memory(
+        &self,
+        topic: TopicId,
+        queue: QueueNo,
+        from: u64,
+        max: usize,
+    ) -> Result<Option<Vec<QueueEntry>>, IndexError> {
+        let mut found: Option<Vec<QueueEntry>> = None;
+        let mut key = BlockKey::of(topic, queue, from);
+        while found.as_ref().is_none_or(|found| found.len() < max) {
+            let state = self.shared.state();
+            state.check()?;
+            let held = state.blocks.get(&key).filter(|held| !held.block.is_empty());
+            let Some(block) = held.map(|held| held.block.clone()) else { break };
+            drop(state);
+            let found = found.get_or_insert_with(|| Vec::with_capacity(max.min(512)));
+            for entry in block.entries() {
+                let entry = self.sound(entry.map_err(|error| error.to_string()))?;
+                if entry.offset >= from && found.len() < max {
+                    found.push(entry);
+                }
+            }
+            let Some(next) = key.number.checked_add(1) else { break };
+            key = key.with(next);
+        }
+        Ok(found)
+    }
+
     /// The first offset of a queue that became ready at or after `time`; none when there is none (yet).
     ///
     /// # Errors

@@ -155,6 +155,32 @@ fn a_page_begins_anywhere_and_ends_at_its_limit() {
 }
 
 #[test]
+fn what_is_in_memory_is_answered_without_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (index, _) = open(folder.path());
+    let row = |offset: u64| {
+        let position = Position { index: offset, slot: 0 };
+        let (_, _, entry) = rows_of(0).remove(0);
+        (TopicId(1), 0, QueueEntry { offset, position, ..entry })
+    };
+    let in_memory = |from, max| {
+        let found = index.entries_in_memory(TopicId(1), 0, from, max).unwrap();
+        found.map(|entries| entries.iter().map(|entry| entry.offset).collect::<Vec<u64>>())
+    };
+    assert_eq!(in_memory(0, 10), None, "nothing is known of this queue");
+    index.feed(Feed::InOrder { index: 1, base: 1 }, (0..600).map(row)).unwrap();
+    assert_eq!(in_memory(250, 10), Some((250..260).collect()));
+    assert_eq!(in_memory(500, 1_000), Some((500..600).collect()), "to the end");
+    assert_eq!(in_memory(600, 10), Some(vec![]), "the end itself");
+    index.flush().unwrap();
+    assert_eq!(in_memory(0, 10), None, "a full block that was written is on the disk alone");
+    assert_eq!(in_memory(511, 10), None);
+    assert_eq!(in_memory(512, 1_000), Some((512..600).collect()), "the last is not full");
+    index.doubt("a test");
+    assert!(index.entries_in_memory(TopicId(1), 0, 512, 10).is_err());
+}
+
+#[test]
 fn feeding_again_ahead_or_with_gaps_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (index, _) = open(dir.path());

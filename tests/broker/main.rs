@@ -2,6 +2,7 @@
 //! done for nothing.
 
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -9,194 +10,18 @@
     reason = "a test that cannot go on should say so at once"
 )]
 
-use std::any::Any;
-use std::io;
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+mod reads;
+mod rig;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use whimbrel::broker::{
-    Applying, Broker, BrokerError, CloseHow, CreditMode, Options, Running, SubscribeRequest, Waited,
-};
-use whimbrel::machine::{NewMessage, ReceiveRequest, SettleOp, SettleStatus};
-use whimbrel::model::{GroupName, Message, Millis};
-use whimbrel::replication::{self, Replication};
-use whimbrel::storage::index::{Index, IndexOptions};
-use whimbrel::storage::vfs::{OpenMode, RealFs, Vfs, VfsFile};
-use whimbrel::storage::{DataDir, Images, Log, LogOptions};
+use whimbrel::broker::{BrokerError, CloseHow, CreditMode, SubscribeRequest};
+use whimbrel::machine::{NewMessage, SettleOp, SettleStatus};
+use whimbrel::model::{GroupName, Message};
+use whimbrel::storage::index::IndexOptions;
 
-/// The real file system with a free space that can be set, and with fdatasync that can be held.
-#[derive(Clone, Debug, Default)]
-struct Disk {
-    free: Arc<Mutex<Option<u64>>>,
-    /// While held, how many more may pass.
-    held: Arc<(Mutex<Option<u32>>, Condvar)>,
-}
-
-#[derive(Debug)]
-struct DiskFile(Arc<dyn VfsFile>, Disk);
-
-impl Disk {
-    fn set_free(&self, bytes: Option<u64>) {
-        *self.free.lock().unwrap() = bytes;
-    }
-
-    /// Lets so many fdatasync pass and holds the others; none: lets all pass.
-    fn hold_after(&self, passes: Option<u32>) {
-        *self.held.0.lock().unwrap() = passes;
-        self.held.1.notify_all();
-    }
-}
-
-impl Vfs for Disk {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        RealFs.create_dir(path)
-    }
-
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
-        Ok(Arc::new(DiskFile(RealFs.open(path, mode)?, self.clone())))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFs.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealFs.remove(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        RealFs.list(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        RealFs.sync_dir(path)
-    }
-
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        let told = *self.free.lock().unwrap();
-        told.map_or_else(|| RealFs.free_bytes(path), Ok)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
-        RealFs.lock(path)
-    }
-}
-
-impl VfsFile for DiskFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
-    }
-
-    fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.0.allocate(offset, length)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let (held, changed) = &*self.1.held;
-        let mut held = changed.wait_while(held.lock().unwrap(), |held| *held == Some(0)).unwrap();
-        *held = held.map(|passes| passes - 1);
-        drop(held);
-        self.0.sync_data()
-    }
-}
-
-/// A broker, and the disk under it.
-struct Rig {
-    disk: Disk,
-    log: Log,
-    running: Running,
-    replication: Replication,
-    directory: tempfile::TempDir,
-}
-
-impl Rig {
-    async fn start() -> Rig {
-        Rig::with_timeout(Duration::from_secs(30)).await
-    }
-
-    async fn with_timeout(request_timeout: Duration) -> Rig {
-        Rig::open(tempfile::tempdir().unwrap(), Disk::default(), request_timeout, IndexOptions::default())
-            .await
-    }
-
-    async fn open(
-        directory: tempfile::TempDir,
-        disk: Disk,
-        request_timeout: Duration,
-        index: IndexOptions,
-    ) -> Rig {
-        let data = DataDir::open(Arc::new(disk.clone()), directory.path()).unwrap();
-        let options =
-            LogOptions { segment_bytes: 1 << 20, allocate_bytes: 64 << 10, ..LogOptions::default() };
-        let (log, recovered) = Log::open(&data, options).unwrap();
-        let images = Images::open(&data).unwrap();
-        let (index, opened) = Index::open(&directory.path().join("index"), index).unwrap();
-        let applying = Applying::new(index, &opened, log.clone());
-        let stores = replication::Stores { log: log.clone(), committed: recovered.committed, images };
-        let told = applying.clone();
-        let options = replication::Options::default();
-        let opened = Replication::open(stores, options, Arc::new(move |entry| told.applied(entry))).await;
-        let replication = opened.unwrap().replication;
-        let options =
-            Options { auto_create_topics: true, request_timeout, node_id: 1, cluster_id: "test".to_owned() };
-        let here = tokio::runtime::Handle::current();
-        let running = Running::start(options, replication.clone(), &applying, &here).unwrap();
-        running.broker().wait_until_serving().await;
-        Rig { disk, log, running, replication, directory }
-    }
-
-    fn broker(&self) -> Broker {
-        self.running.broker().clone()
-    }
-
-    async fn stop(self) {
-        self.running.stop().await;
-        self.replication.shutdown().await.unwrap();
-    }
-}
-
-fn receiving(group: &str) -> ReceiveRequest {
-    ReceiveRequest {
-        group: group.parse().unwrap(),
-        topic: Some("t".parse().unwrap()),
-        auto_create: true,
-        max_messages: 10,
-        max_bytes: 1 << 20,
-        lease_ms: None,
-        session: 0,
-        client: "test".into(),
-        turn: 0,
-    }
-}
-
-async fn produce(broker: &Broker, body: &str) -> Result<(), BrokerError> {
-    produce_with(broker, body, None).await
-}
-
-async fn produce_with(broker: &Broker, body: &str, ttl_ms: Option<Millis>) -> Result<(), BrokerError> {
-    let message = Message { body: body.to_owned().into(), ..Message::default() };
-    let new = NewMessage { message: Arc::new(message), ttl_ms, queue: Some(0), ..NewMessage::default() };
-    let answers = broker.produce("t".parse().unwrap(), true, vec![new]).await?;
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    Ok(())
-}
-
-async fn receive(broker: &Broker, group: &str, wait: Duration) -> Waited {
-    broker.receive(receiving(group), wait).await.unwrap()
-}
+use rig::{Rig, Setting, a_moment, produce, receive, receiving};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn receives_wait_for_space_without_spinning_and_are_served_when_there_is_some() {
@@ -243,14 +68,14 @@ async fn an_index_without_space_stops_at_its_limit_and_goes_on_from_the_log() {
     }
     rig.running.stop().await;
     rig.replication.shutdown().await.unwrap();
-    let Rig { disk, log, directory, replication, .. } = rig;
-    drop((log, replication, broker));
+    let Rig { disk, log, index, directory, replication, .. } = rig;
+    drop((log, index, replication, broker));
 
     std::fs::remove_dir_all(directory.path().join("index")).unwrap();
     // Below the reserve of 32 MiB, above its half: leases go on.
     disk.set_free(Some(24 << 20));
     let index = IndexOptions { paused_bytes: 8 << 10, ..IndexOptions::default() };
-    let rig = Rig::open(directory, disk, Duration::from_secs(30), index).await;
+    let rig = Rig::open(directory, disk, Setting { index, ..Setting::default() }).await;
     let broker = rig.broker();
     let words = || broker.readiness().checks.iter().find(|(name, _, _)| *name == "index").unwrap().2.clone();
     while !words().contains("waits for disk space") {
@@ -298,11 +123,6 @@ async fn an_idle_broker_with_waiting_receives_writes_nothing_and_does_not_spin()
     for waiter in waiters {
         assert!(waiter.await.unwrap().messages.is_empty(), "a stop answers who waits");
     }
-}
-
-/// Lets the proposer take in what was sent.
-async fn a_moment() {
-    tokio::time::sleep(Duration::from_millis(150)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,7 +208,7 @@ async fn an_answer_that_nobody_came_for_is_given_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn not_submitted_and_unknown_are_told_apart() {
-    let rig = Rig::with_timeout(Duration::from_millis(500)).await;
+    let rig = Rig::with(Setting { request_timeout: Duration::from_millis(500), ..Setting::default() }).await;
     let broker = rig.broker();
     assert!(receive(&broker, "g", Duration::ZERO).await.messages.is_empty(), "the group is there");
     rig.disk.hold_after(Some(0));
