@@ -53,8 +53,8 @@ impl Index {
         Ok(found)
     }
 
-    /// As [`Index::entries`], but never waits for the disk: none when the first of them is not in memory, and fewer when
-    /// a later one is not.
+    /// As [`Index::entries`], but never waits for the disk: none when the first of them is not in memory, and fewer
+    /// when a later one is not.
     ///
     /// # Errors
     /// When the index is damaged.
