@@ -81,7 +81,7 @@ async fn what_is_not_understood_is_refused_by_name() {
         ("PUT /v1/topics/a", &[], "{\"idempotency_window_ms\":1}", 400, "invalid_json"),
         ("POST /v1/topics/a/messages?atomic=true", &[], "", 400, "invalid_request"),
         ("POST /v1/topics/a/messages", &[("Idempotency-Key", "1")], "", 400, "not_supported"),
-        ("POST /v1/topics/a/messages", &[("ce-id", "1")], "", 400, "not_supported"),
+        ("POST /v1/topics/a/messages", &[("ce-id", "1"), ("ce-id", "2")], "", 400, "invalid_request"),
         ("POST /v1/topics/a/messages/batch", &[("Idempotency-Key", "1")], "", 400, "not_supported"),
         ("POST /v1/topics/a/messages/batch?atomic=true", &[], "", 400, "invalid_request"),
         ("POST /v1/groups/g/receive", &[("Mq-Client", "")], "", 400, "invalid_request"),

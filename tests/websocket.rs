@@ -139,6 +139,24 @@ fn receipts(messages: &[Value]) -> Vec<&Value> {
     messages.iter().map(|message| &message["receipt"]).collect()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_comes_in_and_goes_out_with_its_message() {
+    let running = start(&[]).await;
+    let mut client = Client::connect(running.node.addr()).await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let publish = json!({"type": "publish", "id": 1, "topic": "t", "body": "x", "traceparent": parent, "tracestate": "a=b"});
+    client.send(publish).await;
+    assert_eq!(client.next().await["type"], "published");
+    client.send(json!({"type": "publish", "id": 2, "topic": "t", "body": "x", "traceparent": "rubbish"})).await;
+    let refused = client.next().await;
+    assert_eq!((&refused["re"], &refused["errors"][0]["pointer"]), (&json!(2), &json!("/traceparent")), "{refused}");
+    client.send(json!({"type": "subscribe", "sub": "s", "group": "g", "topic": "t"})).await;
+    assert_eq!(client.next().await["type"], "subscribed");
+    let message = &client.messages(1).await[0];
+    assert_eq!((&message["traceparent"], &message["tracestate"]), (&json!(parent), &json!("a=b")));
+    running.node.stop().await;
+}
+
 #[tokio::test]
 async fn publish_receive_and_ack() {
     let running = start(&["--drain-timeout", "1s"]).await;

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 /// A JSON text being written. Commas come by themselves.
@@ -150,6 +152,11 @@ impl Json {
     pub(crate) fn number_field(&mut self, name: &str, value: u64) {
         self.key(name);
         self.number(value);
+    }
+
+    /// Bytes in base64 (RFC 4648, section 4).
+    pub(crate) fn base64(&mut self, bytes: &[u8]) {
+        self.plain(Base64Display::new(bytes, &STANDARD));
     }
 
     /// How many bytes there are.

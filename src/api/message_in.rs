@@ -1,5 +1,8 @@
 //! A message as a producer writes it: a JSON object, or headers on a raw body.
 
+mod events;
+mod trace;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +16,9 @@ use percent_encoding::percent_decode;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+pub(crate) use events::{EVENT, EVENTS, is_event, is_media_type};
+use trace::TraceHeaders;
 
 use super::problem::{Code, Place, Problem};
 use super::query::whole;
@@ -53,6 +59,12 @@ pub(crate) struct MessageForm<'a> {
     /// Time to live, from ready.
     #[serde(default)]
     pub(crate) ttl_ms: Option<Millis>,
+    /// W3C Trace Context.
+    #[serde(borrow, default)]
+    pub(crate) traceparent: Option<Cow<'a, str>>,
+    /// W3C Trace Context, vendor part.
+    #[serde(borrow, default)]
+    pub(crate) tracestate: Option<Cow<'a, str>>,
     /// Free properties.
     #[serde(borrow, default)]
     pub(crate) properties: PropertiesForm<'a>,
@@ -98,6 +110,33 @@ impl<'de: 'a, 'a> Deserialize<'de> for PropertiesForm<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+impl<'a> MessageForm<'a> {
+    /// One event of a CloudEvents batch as a message.
+    ///
+    /// # Errors
+    /// It is no JSON object.
+    pub(crate) fn of_event(event: &'a RawValue) -> Result<MessageForm<'a>, Problem> {
+        if !event.get().starts_with('{') {
+            return Err(Problem::pointer("", "must be an event, which is a JSON object"));
+        }
+        Ok(MessageForm {
+            body: event,
+            encoding: Some(Encoding::Json),
+            content_type: Some(Cow::Borrowed(EVENT)),
+            tag: None,
+            keys: Vec::new(),
+            ordering_key: None,
+            queue: None,
+            delay_ms: None,
+            deliver_at: None,
+            ttl_ms: None,
+            traceparent: None,
+            tracestate: None,
+            properties: PropertiesForm::default(),
+        })
+    }
+}
+
 impl MessageForm<'_> {
     /// Checks every field and makes the message.
     ///
@@ -127,15 +166,24 @@ impl MessageForm<'_> {
                 return Err(Problem::pointer(pointer, "is given twice (names are case-insensitive)"));
             }
         }
+        if self.traceparent.as_ref().is_some_and(|text| !trace::is_traceparent(text)) {
+            return Err(Problem::pointer("/traceparent", trace::SHAPE));
+        }
+        if self.tracestate.as_ref().is_some_and(|text| !trace::is_tracestate(text)) {
+            return Err(Problem::pointer("/tracestate", "must have at most 512 bytes of printable ASCII"));
+        }
         let boxed = |text: Option<Cow<'_, str>>| text.map(|text| Box::from(text.as_ref()));
-        let attributes = Attributes {
+        let mut attributes = Attributes {
             content_type: boxed(self.content_type),
             tag: boxed(self.tag),
             ordering_key: boxed(self.ordering_key),
             keys: self.keys.iter().map(|key| Box::from(key.as_ref())).collect(),
             properties,
+            traceparent: boxed(self.traceparent),
+            tracestate: boxed(self.tracestate),
             ..Attributes::default()
         };
+        events::recognise(&mut attributes, &body);
         let message = Message { body, attributes };
         message.check()?;
         Ok(NewMessage { message: Arc::new(message), queue: self.queue, delay, ttl_ms: self.ttl_ms })
@@ -190,6 +238,7 @@ fn check_ttl(millis: Millis) -> Result<(), String> {
 pub(crate) fn from_headers(headers: &HeaderMap, body: Bytes) -> Result<NewMessage, Problem> {
     let mut new = NewMessage::default();
     let mut attributes = Attributes::default();
+    let mut trace = TraceHeaders::default();
     for (name, value) in headers {
         let name = name.as_str();
         let kept = match name.as_bytes() {
@@ -197,9 +246,14 @@ pub(crate) fn from_headers(headers: &HeaderMap, body: Bytes) -> Result<NewMessag
                 marked(&mut new, &mut attributes, name, value.as_bytes())?;
                 continue;
             }
-            [b'c', b'e', b'-', ..] => {
-                let text = "CloudEvents in binary mode are not supported yet";
-                return Err(Problem::at(Code::NotSupported, Place::Header(name.to_owned()), text));
+            // A CloudEvent in binary mode (HTTP protocol binding, section 3.1).
+            [b'c', b'e', b'-', attribute @ ..] if !attribute.is_empty() => {
+                let property = format!("ce_{}", name.trim_start_matches("ce-"));
+                let text = text_of(name, value.as_bytes())?;
+                if attributes.properties.insert(property.into(), text).is_some() {
+                    return Err(Problem::header(name, "is given twice"));
+                }
+                continue;
             }
             b"idempotency-key" => {
                 let text =
@@ -208,14 +262,27 @@ pub(crate) fn from_headers(headers: &HeaderMap, body: Bytes) -> Result<NewMessag
             }
             b"content-type" => &mut attributes.content_type,
             b"content-encoding" => &mut attributes.content_encoding,
-            b"traceparent" => &mut attributes.traceparent,
-            b"tracestate" => &mut attributes.tracestate,
+            b"traceparent" => {
+                trace.parent(value.as_bytes());
+                continue;
+            }
+            b"tracestate" => {
+                trace.state(value.as_bytes());
+                continue;
+            }
             _ => continue,
         };
         let text =
             std::str::from_utf8(value.as_bytes()).map_err(|_| Problem::header(name, "is not UTF-8"))?;
-        *kept = Some(Box::from(text));
+        *kept = Some(match kept.take() {
+            None => Box::from(text),
+            // Several codings are one list (RFC 9110, section 8.4); a body has only one type.
+            Some(first) if name == "content-encoding" => format!("{first}, {text}").into(),
+            Some(_) => return Err(Problem::header(name, "is given twice")),
+        });
     }
+    trace.keep(&mut attributes);
+    events::recognise(&mut attributes, &body);
     let message = Message { body, attributes };
     message.check().map_err(|error| {
         // The same limits as in JSON, but the caller wrote headers.

@@ -1,8 +1,6 @@
 //! A message as consumers and readers see it: a JSON object, or headers on a raw body.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use base64::display::Base64Display;
-use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::json_out::Json;
@@ -130,7 +128,7 @@ fn write_body(json: &mut Json, body: &[u8], encoding: BodyEncoding) {
             "utf8"
         }
         None => {
-            json.plain(Base64Display::new(body, &STANDARD));
+            json.base64(body);
             "base64"
         }
     };

@@ -9,6 +9,7 @@ mod condition;
 mod connection;
 mod dead_letters;
 mod edge;
+mod event_out;
 mod extract;
 mod frame;
 mod groups;

@@ -6,12 +6,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::fmt::Write as _;
 
 use super::extract::{Answer, Call, FreeCall, client_name, json, read_body};
 use super::json_in;
 use super::json_out::Json;
-use super::message_in::{MessageForm, from_headers, header_of};
+use super::message_in::{EVENT, EVENTS, MessageForm, from_headers, header_of, is_media_type};
 use super::options::Api;
 use super::problem::{Code, Place, Problem};
 use crate::broker::ProducedMessage;
@@ -87,6 +88,7 @@ pub(super) async fn batch(State(api): State<Api>, mut call: Call, headers: Heade
     let built = match form {
         BatchForm::Json => from_json(&body)?,
         BatchForm::Lines => from_lines(&body)?,
+        BatchForm::Events => from_events(&body)?,
     };
     drop(body);
     if built.len() > BATCH_MESSAGES_MAX {
@@ -155,6 +157,8 @@ enum BatchForm {
     Json,
     /// One message object a line.
     Lines,
+    /// A CloudEvents batch.
+    Events,
 }
 
 impl BatchForm {
@@ -162,28 +166,26 @@ impl BatchForm {
     fn pointer(self, at: usize) -> String {
         match self {
             BatchForm::Json => format!("/messages/{at}"),
-            BatchForm::Lines => format!("/{at}"),
+            BatchForm::Lines | BatchForm::Events => format!("/{at}"),
         }
     }
 
-    /// By Content-Type alone: only NDJSON says so, everything else is taken for JSON.
+    /// By Content-Type alone: NDJSON and events say so, everything else is taken for JSON.
     fn of(headers: &HeaderMap) -> Result<BatchForm, Problem> {
         if headers.contains_key("idempotency-key") {
             let text = "header Idempotency-Key is not supported yet; ignoring it could store messages twice";
             return Err(Problem::new(Code::NotSupported, text));
         }
         let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if media_type.eq_ignore_ascii_case(b"application/x-ndjson") {
-            return Ok(BatchForm::Lines);
+        match content_type {
+            lines if is_media_type(lines, "application/x-ndjson") => Ok(BatchForm::Lines),
+            events if is_media_type(events, EVENTS) => Ok(BatchForm::Events),
+            event if is_media_type(event, EVENT) => {
+                let text = "one event is produced at …/messages; a batch of them is application/cloudevents-batch+json";
+                Err(Problem::new(Code::UnsupportedMediaType, text))
+            }
+            _ => Ok(BatchForm::Json),
         }
-        if media_type.to_ascii_lowercase().starts_with(b"application/cloudevents") {
-            return Err(Problem::new(
-                Code::UnsupportedMediaType,
-                "CloudEvents batches are not supported yet; send JSON or application/x-ndjson",
-            ));
-        }
-        Ok(BatchForm::Json)
     }
 }
 
@@ -227,6 +229,19 @@ fn lines_of(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = memchr::memchr_iter(b'\n', body).chain(std::iter::once(body.len()));
     let mut start = 0;
     ends.map(move |end| body.get(std::mem::replace(&mut start, end + 1)..end).unwrap_or_default())
+}
+
+/// A CloudEvents batch (CloudEvents JSON format, section 4): every event is a message, its text the body.
+fn from_events(body: &Bytes) -> Result<Vec<Built>, Problem> {
+    let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
+        let text = format!("a JSON list of events is expected here: {error}");
+        Problem::at(Code::InvalidJson, Place::Pointer(String::new()), text)
+    })?;
+    let built = events.into_iter().enumerate().map(|(at, event)| {
+        let form = MessageForm::of_event(event);
+        Built { at, message: form.and_then(MessageForm::build) }
+    });
+    Ok(built.collect())
 }
 
 #[cfg(test)]
@@ -279,6 +294,21 @@ mod tests {
         };
         assert_eq!(of("application/x-ndjson; charset=utf-8"), Ok(BatchForm::Lines));
         assert_eq!(of("application/x-www-form-urlencoded"), Ok(BatchForm::Json));
-        assert_eq!(of("application/cloudevents-batch+json"), Err(Code::UnsupportedMediaType));
+        assert_eq!(of("application/cloudevents-batch+json"), Ok(BatchForm::Events));
+        assert_eq!(of("application/cloudevents+json"), Err(Code::UnsupportedMediaType));
+    }
+
+    #[test]
+    fn every_event_of_a_batch_is_a_message_byte_for_byte() {
+        let body =
+            Bytes::from_static(br#"[{"specversion":"1.0", "id":"1","source":"/s","type":"t"}, 7, {}]"#);
+        let built = from_events(&body).unwrap();
+        let first = built[0].message.as_ref().unwrap();
+        assert_eq!(&first.message.body[..], br#"{"specversion":"1.0", "id":"1","source":"/s","type":"t"}"#);
+        assert_eq!(&*first.message.attributes.properties["ce_id"], "1");
+        assert_eq!(first.message.attributes.content_type.as_deref(), Some(EVENT));
+        assert_eq!(built[1].message.as_ref().unwrap_err().code, Code::InvalidRequest);
+        assert!(built[2].message.is_ok(), "recognising nothing is no refusal");
+        assert!(from_events(&Bytes::from_static(b"{}")).is_err());
     }
 }

@@ -13,9 +13,11 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use serde::Deserialize;
 
+use super::event_out::event_of;
 use super::extract::{Answer, Call, Caller, client_name, read_json};
 use super::groups::filter_of;
 use super::json_out::Json;
+use super::message_in::{EVENT, is_media_type};
 use super::message_out::{BodyEncoding, raw_headers, write_delivered};
 use super::options::Api;
 use super::problem::{Code, Place, Problem};
@@ -74,10 +76,11 @@ pub(super) async fn receive(State(api): State<Api>, mut call: Call, request: Req
     let (parts, body) = request.into_parts();
     let client = client_name(&parts.headers, parts.extensions.get::<Caller>())?;
     let wish = merge(read_json(&api, body).await?, call.query)?;
-    let raw = wants_raw(&parts.headers);
+    let form = Form::of(&parts.headers);
+    let raw = form != Form::Json;
     let max_messages = match wish.max_messages {
         Some(Said { value, place }) if raw && value != 1 => {
-            let text = "must be 1 when the raw body is asked for";
+            let text = "must be 1 when the raw body or an event is asked for";
             return Err(Problem::at(Code::InvalidRequest, place, text));
         }
         Some(Said { value, .. }) => value,
@@ -99,7 +102,18 @@ pub(super) async fn receive(State(api): State<Api>, mut call: Call, request: Req
         turn: next_turn(),
     };
     let waited = wait(&api, request, wish.wait_ms).await?;
-    if raw { raw_answer(&api.broker, &waited) } else { Ok(json_answer(&api.broker, &waited, encoding)) }
+    match form {
+        Form::Json => Ok(json_answer(&api.broker, &waited, encoding)),
+        Form::Raw => raw_answer(&api.broker, &waited, |delivered| delivered.message.body.clone()),
+        Form::Event => {
+            let mut response = raw_answer(&api.broker, &waited, event_of)?;
+            if response.headers().contains_key(header::CONTENT_TYPE) {
+                response.headers_mut().remove(header::CONTENT_ENCODING);
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT));
+            }
+            Ok(response)
+        }
+    }
 }
 
 /// Waits for messages, the deadline, or the end of service, whichever comes first. Dropping the broker's future gives
@@ -237,12 +251,28 @@ pub(super) fn compare_filter(
     }
 }
 
-fn wants_raw(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
-    accept.split(|byte| *byte == b',').any(|range| {
-        let media_type = range.split(|byte| *byte == b';').next().unwrap_or_default();
-        media_type.trim_ascii().eq_ignore_ascii_case(b"application/octet-stream")
-    })
+/// How a receive is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Messages as JSON objects.
+    Json,
+    /// One message as its raw body.
+    Raw,
+    /// One message as a structured CloudEvent.
+    Event,
+}
+
+impl Form {
+    /// By `Accept`; the first that is known decides.
+    fn of(headers: &HeaderMap) -> Form {
+        let accept = headers.get(header::ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
+        let known = |range: &[u8]| match range {
+            raw if is_media_type(raw, "application/octet-stream") => Some(Form::Raw),
+            event if is_media_type(event, EVENT) => Some(Form::Event),
+            _ => None,
+        };
+        accept.split(|byte| *byte == b',').find_map(known).unwrap_or(Form::Json)
+    }
 }
 
 fn json_answer(broker: &Broker, waited: &Waited, encoding: BodyEncoding) -> Response {
@@ -265,11 +295,11 @@ fn json_answer(broker: &Broker, waited: &Waited, encoding: BodyEncoding) -> Resp
     response
 }
 
-fn raw_answer(broker: &Broker, waited: &Waited) -> Answer {
+fn raw_answer(broker: &Broker, waited: &Waited, body: impl FnOnce(&DeliveredMessage) -> Bytes) -> Answer {
     let Some(delivered) = waited.messages.first() else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    let body = leased_body(broker, &waited.messages, delivered.message.body.clone());
+    let body = leased_body(broker, &waited.messages, body(delivered));
     let mut response = Response::new(body);
     *response.headers_mut() = raw_headers(delivered)?;
     Ok(response)
@@ -385,13 +415,16 @@ mod tests {
     }
 
     #[test]
-    fn raw_is_asked_for_by_accept() {
-        let raw = |accept: &'static str| {
+    fn raw_bodies_and_events_are_asked_for_by_accept() {
+        let form = |accept: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-            wants_raw(&headers)
+            Form::of(&headers)
         };
-        assert!(raw("application/octet-stream") && raw("text/plain, Application/Octet-Stream;q=0.5"));
-        assert!(!raw("*/*") && !raw("application/json") && !wants_raw(&HeaderMap::new()));
+        assert_eq!(form("application/octet-stream"), Form::Raw);
+        assert_eq!(form("text/plain, Application/Octet-Stream;q=0.5"), Form::Raw);
+        assert_eq!(form("application/cloudevents+json"), Form::Event);
+        assert_eq!((form("*/*"), form("application/json")), (Form::Json, Form::Json));
+        assert_eq!(Form::of(&HeaderMap::new()), Form::Json);
     }
 }

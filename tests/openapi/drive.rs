@@ -95,12 +95,27 @@ fn produce(witness: &mut Witness) {
     witness.see(("produceBatch", 404), missing, &[], &one);
     let many: Vec<Value> = vec![json!({"body": ""}); 1_001];
     witness.see(("produceBatch", 413), batch, &[], &text(&json!({ "messages": many })));
-    witness.see(
-        ("produceBatch", 415),
-        batch,
-        &[("Content-Type", "application/cloudevents-batch+json")],
-        b"[]",
+    witness.see(("produceBatch", 415), batch, &[("Content-Type", "application/cloudevents+json")], b"{}");
+    let event = json!({"specversion": "1.0", "id": "e", "source": "/s", "type": "t", "data": 1});
+    let events = [("Content-Type", "application/cloudevents-batch+json")];
+    let answer = witness.see(
+        ("produceBatch", 200),
+        "/v1/topics/events/messages/batch",
+        &events,
+        &text(&json!([event])),
     );
+    assert_eq!(answer.json()["failed"], 0);
+    let binary = [("ce-id", "b"), ("ce-source", "/s"), ("ce-type", "t"), ("ce-specversion", "1.0")];
+    witness.see(("produce", 201), "/v1/topics/events/messages", &binary, b"x");
+    for _ in 0..2 {
+        let asked = [("Accept", "application/cloudevents+json")];
+        let path = "/v1/groups/watchers/receive?topic=events";
+        let answer = witness.see(("receive", 200), path, &asked, NOBODY);
+        assert_eq!(answer.media_type(), "application/cloudevents+json");
+        assert!(answer.header("mq-receipt").is_some() && answer.header("mq-prop-ce_source") == Some("/s"));
+        let expected = if answer.json()["id"] == "e" { event.clone() } else { answer.json() };
+        assert_eq!((answer.json(), &expected["source"]), (expected.clone(), &json!("/s")));
+    }
 }
 
 fn look(witness: &mut Witness) {

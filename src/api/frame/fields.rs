@@ -78,6 +78,8 @@ fields! {
     #[serde(default)] queue: u64,
     #[serde(default, borrow)] deliver_at: Text<'a>,
     #[serde(default)] ttl_ms: u64,
+    #[serde(default, borrow)] traceparent: Text<'a>,
+    #[serde(default, borrow)] tracestate: Text<'a>,
     #[serde(default, borrow)] properties: PropertiesForm<'a>,
 }
 

@@ -36,6 +36,8 @@ pub(super) fn read_body(fields: &mut Fields<'_>) -> Result<PublishedBody, Proble
         delay_ms: fields.delay_ms.take(),
         deliver_at: fields.deliver_at.take().map(Text::into_inner),
         ttl_ms: fields.ttl_ms.take(),
+        traceparent: fields.traceparent.take().map(Text::into_inner),
+        tracestate: fields.tracestate.take().map(Text::into_inner),
         properties: fields.properties.take().unwrap_or_default(),
     };
     message.build().map(PublishedBody::One)

@@ -136,11 +136,50 @@ fn header_mistakes_are_named() {
         (&[("mq-ttl", b"0s")], "mq-ttl"),
         (&[("mq-prop-a", b"1"), ("Mq-Prop-A", b"2")], "mq-prop-a"),
         (&[("idempotency-key", b"1")], "idempotency-key"),
-        (&[("ce-id", b"1")], "ce-id"),
+        (&[("ce-id", b"1"), ("ce-id", b"2")], "ce-id"),
+        (&[("mq-prop-ce_id", b"1"), ("ce-id", b"2")], "ce-id"),
+        (&[("ce-subject", b"%ff")], "ce-subject"),
+        (&[("content-type", b"a"), ("content-type", b"b")], "content-type"),
         (&[("mq-keys", b"a,,b")], "Mq-Keys"),
     ] {
         let problem = from_headers(&headers(pairs), Bytes::new()).unwrap_err();
         assert_eq!(*place(&problem), Place::Header(name.into()), "{pairs:?}");
         assert_eq!(problem.code.row().status, 400);
+    }
+}
+
+#[test]
+fn events_are_recognised_in_every_mode_and_stored_as_they_came() {
+    let binary = [("ce-id", &b"1"[..]), ("CE-Type", b"order%20made"), ("content-type", b"text/plain")];
+    let new = from_headers(&headers(&binary), Bytes::from_static(b"hi")).unwrap();
+    let properties = &new.message.attributes.properties;
+    assert_eq!((&*properties["ce_id"], &*properties["ce_type"]), ("1", "order made"));
+    let event = br#"{"specversion":"1.0", "id":"7","source":"/s","type":"t","data":{"id":"no"}}"#;
+    let structured = [("content-type", &b"application/cloudevents+json; charset=utf-8"[..])];
+    let new = from_headers(&headers(&structured), Bytes::from_static(event)).unwrap();
+    assert_eq!(&*new.message.attributes.properties["ce_id"], "7");
+    assert_eq!(&new.message.body[..], event);
+    let new = form(
+        r#"{"content_type":"application/cloudevents+json","body":{"specversion":"1.0","id":"8","source":"/s","type":"t"}}"#,
+    );
+    assert_eq!(&*new.unwrap().message.attributes.properties["ce_id"], "8");
+    let odd = from_headers(&headers(&structured), Bytes::from_static(b"no event")).unwrap();
+    assert!(odd.message.attributes.properties.is_empty());
+}
+
+#[test]
+fn trace_context_is_said_in_json_too() {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let new = form(&format!(r#"{{"body":"x","traceparent":"{parent}","tracestate":"a=b"}}"#)).unwrap();
+    let attributes = &new.message.attributes;
+    assert_eq!(
+        (attributes.traceparent.as_deref(), attributes.tracestate.as_deref()),
+        (Some(parent), Some("a=b"))
+    );
+    for (json, pointer) in [
+        (r#"{"body":"x","traceparent":"rubbish"}"#, "/traceparent"),
+        (r#"{"body":"x","tracestate":"\u0000"}"#, "/tracestate"),
+    ] {
+        assert_eq!(*place(&form(json).unwrap_err()), Place::Pointer(pointer.into()), "{json}");
     }
 }
