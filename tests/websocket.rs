@@ -147,9 +147,15 @@ async fn a_trace_comes_in_and_goes_out_with_its_message() {
     let publish = json!({"type": "publish", "id": 1, "topic": "t", "body": "x", "traceparent": parent, "tracestate": "a=b"});
     client.send(publish).await;
     assert_eq!(client.next().await["type"], "published");
-    client.send(json!({"type": "publish", "id": 2, "topic": "t", "body": "x", "traceparent": "rubbish"})).await;
+    client
+        .send(json!({"type": "publish", "id": 2, "topic": "t", "body": "x", "traceparent": "rubbish"}))
+        .await;
     let refused = client.next().await;
-    assert_eq!((&refused["re"], &refused["errors"][0]["pointer"]), (&json!(2), &json!("/traceparent")), "{refused}");
+    assert_eq!(
+        (&refused["re"], &refused["errors"][0]["pointer"]),
+        (&json!(2), &json!("/traceparent")),
+        "{refused}"
+    );
     client.send(json!({"type": "subscribe", "sub": "s", "group": "g", "topic": "t"})).await;
     assert_eq!(client.next().await["type"], "subscribed");
     let message = &client.messages(1).await[0];

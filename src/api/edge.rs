@@ -1,8 +1,8 @@
 //! The one layer around all routes: Host and Origin, request id, problem bodies, `nosniff`. Hand-written, because it
-//! runs for every request and needs no task or lock. Inside it, a handler that panics is caught ([`CatchPanic`]), and
-//! when somebody listens, requests are told to the log ([`TraceLayer`]).
+//! runs for every request: no task, box or lock. A handler that panics is caught, and when somebody listens, requests
+//! are told to the log ([`TraceLayer`]).
 
-use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tower::Service;
-use tower_http::catch_panic::CatchPanic;
 use tower_http::trace::TraceLayer;
 use tracing::{Level, Span};
 
@@ -24,13 +24,10 @@ use super::problem::{Code, Problem};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// Makes the answer of a handler that panicked.
-type AfterPanic = fn(Box<dyn Any + Send>) -> Response<Body>;
-
 /// All routes behind the layer.
 #[derive(Clone, Debug)]
 pub(super) struct Edge {
-    router: CatchPanic<Router, AfterPanic>,
+    router: Router,
     /// Whether requests are told to the log.
     traced: bool,
     options: Arc<Options>,
@@ -42,7 +39,6 @@ impl Edge {
     pub(super) fn new(router: Router, options: Arc<Options>) -> Edge {
         let traced = tracing::enabled!(target: "whimbrel::http", Level::DEBUG);
         let router = if traced { traced_router(router) } else { router };
-        let router = CatchPanic::custom(router, panicked as AfterPanic);
         Edge { router, traced, options, ids: RequestIds::new() }
     }
 
@@ -61,9 +57,12 @@ impl Edge {
                     allowed = Some(origin);
                 }
                 // A router is always ready, and cloning it counts a reference.
-                match self.router.clone().call(request).await {
-                    Ok(response) => response.map(Body::new),
-                    Err(never) => match never {},
+                let mut router = self.router.clone();
+                // Nothing is shared with the handler but the broker, whose parts outlive a panic or stop the node.
+                match AssertUnwindSafe(async { router.call(request).await }).catch_unwind().await {
+                    Ok(Ok(response)) => response,
+                    Ok(Err(never)) => match never {},
+                    Err(_) => panicked().into_response(),
                 }
             }
         };
@@ -98,8 +97,8 @@ fn traced_router(router: Router) -> Router {
 }
 
 /// The answer of a handler that panicked. The panic itself is in the log already.
-fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
-    Problem::new(Code::Internal, "handling this request failed; the broker's log says where").into_response()
+fn panicked() -> Problem {
+    Problem::new(Code::Internal, "handling this request failed; the broker's log says where")
 }
 
 /// Request ids: the caller's own when it is sane, else a UUID of version 7 (RFC 9562).

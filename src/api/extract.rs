@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -50,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
                 return Err(Problem::header(name, "is not a header of this call"));
             }
         }
-        client_name(&parts.headers, None)?;
+        check_client(&parts.headers)?;
         FreeCall::from_request_parts(parts, state).await.map(|FreeCall(call)| call)
     }
 }
@@ -107,7 +107,7 @@ impl Call {
 pub(super) fn client_name(headers: &HeaderMap, caller: Option<&Caller>) -> Result<Arc<str>, Problem> {
     let mut values = headers.get_all("mq-client").iter();
     let Some(value) = values.next() else {
-        return Ok(caller.map_or_else(unknown, |caller| caller.peer.clone()));
+        return Ok(caller.map_or_else(|| Arc::from("unknown"), |caller| caller.peer.clone()));
     };
     if values.next().is_some() {
         return Err(Problem::header("mq-client", "is given twice"));
@@ -120,9 +120,9 @@ pub(super) fn client_name(headers: &HeaderMap, caller: Option<&Caller>) -> Resul
     Ok(Arc::from(text))
 }
 
-fn unknown() -> Arc<str> {
-    static UNKNOWN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("unknown"));
-    UNKNOWN.clone()
+/// Refuses a malformed `Mq-Client` in a call that does not need the name.
+pub(super) fn check_client(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key("mq-client") { client_name(headers, None).map(|_| ()) } else { Ok(()) }
 }
 
 /// A body up to this size is copied out of the connection's read buffer, which is larger (8 KiB and up). Shared, it

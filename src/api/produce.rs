@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::fmt::Write as _;
 
-use super::extract::{Answer, Call, FreeCall, client_name, json, read_body};
+use super::extract::{Answer, Call, FreeCall, check_client, json, read_body};
 use super::json_in;
 use super::json_out::Json;
 use super::message_in::{EVENT, EVENTS, MessageForm, from_headers, header_of, is_media_type};
@@ -25,7 +25,7 @@ pub(super) async fn one(State(api): State<Api>, FreeCall(mut call): FreeCall, re
     let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
     call.query.finish()?;
     let (parts, body) = request.into_parts();
-    client_name(&parts.headers, None)?;
+    check_client(&parts.headers)?;
     let body = read_body(&api, body, BODY_BYTES_MAX).await?;
     let message = from_headers(&parts.headers, body)?;
     let answers = api.broker.produce(topic.clone(), auto_create, vec![message]).await?;
