@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use whimbrel::broker::{Broker, BrokerError};
-use whimbrel::machine::{Delay, NewMessage, PutMode, SettleOp, SettleStatus};
+use whimbrel::machine::{Delay, Expected, NewMessage, SettleOp, SettleStatus};
 use whimbrel::model::{GroupName, Message, MessageId, Position, TopicName, TopicSettings};
 
 use crate::rig::{Rig, Setting, a_moment, produce, receive};
@@ -132,7 +132,7 @@ async fn a_redriven_message_can_be_looked_at_wherever_the_queue_is_kept_from() {
     let rig = Rig::start().await;
     let broker = rig.broker();
     let settings = TopicSettings { max_age_ms: 1_000, ..TopicSettings::default() };
-    broker.put_topic(topic(), settings, PutMode::Upsert).await.unwrap();
+    broker.put_topic(topic(), settings, Expected::Anything).await.unwrap();
     produce(&broker, "m").await.unwrap();
     let group: GroupName = "g".parse().unwrap();
     let settle = async |op| {
