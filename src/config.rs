@@ -7,10 +7,33 @@ use std::time::Duration;
 
 use crate::model::parse_duration;
 
+/// A TOML file, then the environment, then flags.
+mod sources;
+
+pub use sources::{ConfigError, Origin, Resolved, Setting, resolve};
+
+/// Said at the end of `--help` of the commands that read settings.
+pub const SOURCES: &str = "\
+Every setting can also stand in the file of --config, under its name with _ instead of - (listen = \"127.0.0.1:9090\"),
+and in the environment (WHIMBREL_LISTEN). Flags win over the environment, that wins over the file. An unknown name is an
+error. `whimbrel config` prints what is in force, and where each setting comes from.
+Exit codes: 0 stopped in order, 1 could not start or a fault, 2 wrong usage or settings.";
+
 /// The smallest log segment: less would be mostly headers and footers.
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 
-/// Options of `whimbrel serve`. Every default is visible here and in `--help`.
+/// What `whimbrel serve` is told: settings, and a file with more of them.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeCommand {
+    /// A TOML file with settings
+    #[arg(long, env = "WHIMBREL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The settings given as flags.
+    #[command(flatten)]
+    pub flags: ServeArgs,
+}
+
+/// Settings of `whimbrel serve`. Every default is visible here and in `--help`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
     /// Where to listen. Beyond loopback there is no access control yet, so `--insecure` must be said.
@@ -20,7 +43,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR", default_value = "./data")]
     pub data: PathBuf,
     /// Accept that anyone who reaches a non-loopback address may read and write everything.
-    #[arg(long)]
+    #[arg(long, value_name = "YES", default_value_t = false, default_missing_value = "true", num_args = 0..=1)]
+    #[arg(require_equals = true, action = clap::ArgAction::Set)]
     pub insecure: bool,
     /// Whether a missing topic is made when it is named.
     #[arg(long, value_name = "YES", default_value_t = true, action = clap::ArgAction::Set)]

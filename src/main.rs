@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use whimbrel::cli::signals::asked_to_stop;
 use whimbrel::cli::{Cli, Command};
-use whimbrel::config::ServeArgs;
+use whimbrel::config::{ServeArgs, ServeCommand};
 use whimbrel::node::{Node, NodeError};
 
 /// Under many connections a sixth of the samples of a profile stood in the system allocator (docs/PERFORMANCE.md).
@@ -13,9 +14,27 @@ use whimbrel::node::{Node, NodeError};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Serve(args) => serve(args),
+    let matches = Cli::command().get_matches();
+    let command = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.command,
+        Err(error) => error.exit(),
+    };
+    let flags = matches.subcommand().map_or(&matches, |(_, flags)| flags);
+    match command {
+        Command::Serve(command) => configure(&command, flags),
+        Command::Config(args) => whimbrel::cli::finish(whimbrel::cli::config::run(&args, flags)),
         Command::Client(command) => whimbrel::cli::run(command),
+    }
+}
+
+/// Puts the settings together and serves. Exit code 2 for settings that are refused.
+fn configure(command: &ServeCommand, flags: &ArgMatches) -> ExitCode {
+    match whimbrel::config::resolve(flags, command.config.as_deref(), std::env::vars_os()) {
+        Ok(resolved) => serve(resolved.args),
+        Err(error) => {
+            eprintln!("whimbrel: {error}");
+            ExitCode::from(2)
+        }
     }
 }
 
@@ -65,18 +84,4 @@ async fn run(args: ServeArgs) -> Result<(), NodeError> {
         () = asked_to_stop() => tracing::warn!("stopped at once; the next start reads a little more log"),
     }
     Ok(())
-}
-
-async fn asked_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => terminate.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = interrupt => {}
-        _ = terminate => {}
-    }
 }

@@ -1,18 +1,22 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use super::delivered::{Delivered, Received, Settled};
 use super::error::CliError;
 use super::http::{Call, Client};
-use super::{ConnectArgs, duration};
+use super::output::{Format, OutputArgs};
+use super::retry::{self, RetryArgs};
+use super::signals::asked_to_stop;
+use super::{ConnectArgs, duration, millis};
 use crate::model::WAIT_MS_MAX;
-use crate::model::{GroupName, TopicName};
+use crate::model::{GroupName, LEASE_MS_MAX, LEASE_MS_MIN, TopicName};
+
+/// `--exec`: a command for each message.
+pub mod exec;
 
 /// Messages asked for at once: few enough that a lease outlasts the printing.
 const MESSAGES_AT_ONCE: u64 = 100;
@@ -20,20 +24,36 @@ const MESSAGES_AT_ONCE: u64 = 100;
 /// Options of `whimbrel consume`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConsumeArgs {
-    /// Group to receive for; made with defaults when there is none
+    /// Group to receive for; made with defaults when there is none and a topic is named
     pub group: GroupName,
-    /// Topic to receive from
+    /// Topic to receive from; all that the group subscribes to when not given
     #[arg(long)]
-    pub topic: TopicName,
+    pub topic: Option<TopicName>,
+    /// Run a shell command for each message, its body on standard input, the rest in MQ_… variables (docs/CLI.md).
+    /// Exit code 0 acks; any other gives the message back, to come again after the group's retry delay
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["no_ack", "format"])]
+    pub exec: Option<String>,
+    /// How --exec runs.
+    #[command(flatten)]
+    pub running: exec::RunningArgs,
     /// Stop after this many messages; stop with exit code 4 when nothing comes for the time of --wait
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max: Option<u64>,
     /// How long one request waits for a message, at most 60s
     #[arg(long, default_value = "20s", value_parser = wait, value_name = "DURATION")]
     pub wait: Duration,
+    /// How long a message is leased, 1s to 12h; the group's own time when not given, with --exec 60s (and extended)
+    #[arg(long, value_parser = lease, value_name = "DURATION")]
+    pub lease: Option<Duration>,
     /// Print only: the messages come again when their lease has run out
     #[arg(long)]
     pub no_ack: bool,
+    /// How to print: bodies alone, or messages as JSON.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// How long to go on trying.
+    #[command(flatten)]
+    pub retry: RetryArgs,
     /// The broker.
     #[command(flatten)]
     pub connect: ConnectArgs,
@@ -47,28 +67,49 @@ fn wait(text: &str) -> Result<Duration, String> {
     Ok(wait)
 }
 
-/// Runs `whimbrel consume` until --max, an error, or ctrl-c. Ctrl-c lets a batch that is being printed finish
-/// (at most 2 s) and acks it; it is a success.
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = duration(text)?;
+    let allowed = Duration::from_millis(LEASE_MS_MIN)..=Duration::from_millis(LEASE_MS_MAX);
+    if allowed.contains(&lease) { Ok(lease) } else { Err("a lease is 1s to 12h long".to_owned()) }
+}
+
+/// Runs `whimbrel consume` until --max, an error, or SIGINT or SIGTERM. What is in hand then is finished: a batch that
+/// is being printed (for at most 2 s), or the commands that run; a second signal ends those at once. Stopping is a
+/// success.
 ///
 /// # Errors
 /// See [`CliError`].
 pub async fn run(args: ConsumeArgs) -> Result<(), CliError> {
-    let style = if std::io::stdout().is_terminal() { Style::Terminal } else { Style::Bytes };
+    if let Some(command) = &args.exec {
+        return exec::run(&args, command).await;
+    }
+    let style = match args.output.format {
+        Format::Json | Format::Ndjson => Style::Json,
+        Format::Table if std::io::stdout().is_terminal() => Style::Terminal,
+        Format::Table => Style::Bytes,
+    };
     let mut consumer = Consumer {
-        client: Client::new(args.connect.url.clone(), args.connect.timeout),
+        client: args.connect.client(),
         output: tokio::io::stdout(),
         style,
         printed: 0,
         late: 0,
         said_paused: false,
     };
-    let stop = async {
-        // Without a signal handler ctrl-c simply ends the process: nothing is acked that was not printed.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    consumer.consume(&args, stop).await
+    consumer.consume(&args, asked_to_stop()).await
+}
+
+/// The request for at most `max_messages`, for `lease` if given.
+fn receive(args: &ConsumeArgs, max_messages: u64, lease: Option<Duration>) -> Call {
+    let mut request = json!({ "max_messages": max_messages, "wait_ms": millis(args.wait) });
+    if let Value::Object(fields) = &mut request {
+        fields.extend(args.topic.as_ref().map(|topic| ("topic".to_owned(), Value::from(topic.as_str()))));
+        fields.extend(lease.map(|lease| ("lease_ms".to_owned(), millis(lease))));
+    }
+    let mut call = Call::post(format!("/v1/groups/{}/receive", args.group), request.to_string());
+    call.wait = args.wait;
+    // Messages of an answer that was lost come again by themselves.
+    call.repeatable()
 }
 
 /// How bodies are written.
@@ -78,6 +119,8 @@ enum Style {
     Bytes,
     /// Control characters made visible, so that a body cannot play with the terminal.
     Terminal,
+    /// The whole message as the broker wrote it, one JSON object a line.
+    Json,
 }
 
 struct Consumer<W> {
@@ -88,31 +131,6 @@ struct Consumer<W> {
     /// Acks that came too late.
     late: u64,
     said_paused: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Received {
-    messages: Vec<Delivered>,
-    paused: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Delivered {
-    body: Box<RawValue>,
-    #[serde(default)]
-    encoding: String,
-    receipt: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Settled {
-    results: Vec<SettleResult>,
-}
-
-#[derive(Debug, Deserialize)]
-struct SettleResult {
-    status: String,
 }
 
 impl<W: AsyncWrite + Unpin> Consumer<W> {
@@ -129,8 +147,7 @@ impl<W: AsyncWrite + Unpin> Consumer<W> {
             }
             if received.messages.is_empty() {
                 if args.max.is_some() {
-                    let waited = args.wait.as_secs_f32();
-                    return Err(CliError::NothingCame(format!("nothing came for {waited} s")));
+                    return Err(nothing_came(args));
                 }
                 continue;
             }
@@ -159,20 +176,21 @@ impl<W: AsyncWrite + Unpin> Consumer<W> {
 
     async fn receive(&mut self, args: &ConsumeArgs) -> Result<Received, CliError> {
         let left = args.max.map_or(u64::MAX, |max| max.saturating_sub(self.printed));
-        let wait_ms = u64::try_from(args.wait.as_millis()).unwrap_or(WAIT_MS_MAX);
-        let request = json!({
-            "max_messages": left.min(MESSAGES_AT_ONCE), "wait_ms": wait_ms, "topic": args.topic.as_str(),
-        });
-        let mut call = Call::post(format!("/v1/groups/{}/receive", args.group), request.to_string());
-        call.wait = args.wait;
-        self.client.send(call).await?.json()
+        let call = receive(args, left.min(MESSAGES_AT_ONCE), args.lease);
+        retry::send(&mut self.client, call, args.retry).await?.json()
     }
 
     /// Prints, flushes, and only then acks: what was not handed on is delivered again.
-    async fn handle(&mut self, args: &ConsumeArgs, messages: &[Delivered]) -> Result<(), CliError> {
+    async fn handle(&mut self, args: &ConsumeArgs, messages: &[Box<RawValue>]) -> Result<(), CliError> {
         let mut text = Vec::new();
+        let mut receipts: Vec<String> = Vec::with_capacity(messages.len());
         for message in messages {
-            write_body(&mut text, &message.bytes()?, self.style);
+            let delivered = Delivered::read(message)?;
+            match self.style {
+                Style::Json => write_json(&mut text, message.get()),
+                style => write_body(&mut text, &delivered.bytes()?, style),
+            }
+            receipts.push(delivered.receipt);
         }
         let what = || CliError::io("writing to standard output; what was not written will come again");
         self.output.write_all(&text).await.map_err(what())?;
@@ -181,36 +199,28 @@ impl<W: AsyncWrite + Unpin> Consumer<W> {
         if args.no_ack {
             return Ok(());
         }
-        let receipts: Vec<&str> = messages.iter().map(|message| message.receipt.as_str()).collect();
         let ack = json!({ "receipts": receipts }).to_string();
-        let answer = self.client.send(Call::post(format!("/v1/groups/{}/ack", args.group), ack)).await?;
-        let settled: Settled = answer.json()?;
-        let late =
-            settled.results.iter().filter(|result| !matches!(result.status.as_str(), "ok" | "already"));
-        self.late += late.count() as u64;
+        // The same receipt acked twice is "already", which is as good.
+        let ack = Call::post(format!("/v1/groups/{}/ack", args.group), ack).repeatable();
+        let settled: Settled = retry::send(&mut self.client, ack, args.retry).await?.json()?;
+        self.late += settled.late();
         Ok(())
     }
 }
 
-impl Delivered {
-    /// The body as it was sent.
-    fn bytes(&self) -> Result<Vec<u8>, CliError> {
-        let odd = |why: String| CliError::Failed(format!("a body cannot be read: {why}"));
-        if self.encoding == "json" {
-            return Ok(self.body.get().as_bytes().to_vec());
-        }
-        let text: String = serde_json::from_str(self.body.get()).map_err(|error| odd(error.to_string()))?;
-        match self.encoding.as_str() {
-            "" | "utf8" => Ok(text.into_bytes()),
-            "base64" => STANDARD.decode(text).map_err(|error| odd(error.to_string())),
-            other => Err(odd(format!("unknown encoding '{}'", other.escape_debug()))),
-        }
-    }
+fn nothing_came(args: &ConsumeArgs) -> CliError {
+    CliError::NothingCame(format!("nothing came for {} s", args.wait.as_secs_f32()))
+}
+
+fn write_json(out: &mut Vec<u8>, message: &str) {
+    // One a line, whatever a proxy made of it: a line end inside JSON text is always escaped.
+    out.extend(message.bytes().filter(|byte| *byte != b'\n'));
+    out.push(b'\n');
 }
 
 fn write_body(out: &mut Vec<u8>, body: &[u8], style: Style) {
     match style {
-        Style::Bytes => out.extend_from_slice(body),
+        Style::Bytes | Style::Json => out.extend_from_slice(body),
         Style::Terminal => {
             for character in String::from_utf8_lossy(body).chars() {
                 if character.is_control() && !matches!(character, '\n' | '\t') {

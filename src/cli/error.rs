@@ -24,13 +24,24 @@ pub enum CliError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// The connection ended before the answer was whole; what was asked may or may not have happened. Exit code 1.
+    #[error("the connection broke during {what}: {reason}; it may or may not have been done")]
+    Broken {
+        /// The request.
+        what: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Something that was looked at is not healthy; it was said on standard output. Exit code 3.
+    #[error("{0}")]
+    Unhealthy(String),
     /// Nothing came although something was waited for. Exit code 4.
     #[error("{0}")]
     NothingCame(String),
     /// The broker refused. Exit code 1, but 3 for 503 and 4 for 504.
     #[error("{0}")]
     Refused(Box<Problem>),
-    /// The connection broke, or the answer is not one this interface gives. Exit code 1.
+    /// It was not done, or only in part, or the answer is not one this interface gives. Exit code 1.
     #[error("{0}")]
     Failed(String),
     /// The operating system refused something on this side. Exit code 1.
@@ -49,14 +60,37 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::Usage(_) => 2,
-            CliError::Unreachable { .. } => 3,
+            CliError::Unreachable { .. } | CliError::Unhealthy(_) => 3,
             CliError::TimedOut { .. } | CliError::NothingCame(_) => 4,
             CliError::Refused(problem) => match problem.status {
                 503 => 3,
                 504 => 4,
                 _ => 1,
             },
-            CliError::Failed(_) | CliError::Io { .. } => 1,
+            CliError::Failed(_) | CliError::Broken { .. } | CliError::Io { .. } => 1,
+        }
+    }
+
+    /// Whether what was asked was certainly not done, and may be done later: nothing was sent, or the broker itself
+    /// (and not a proxy, which knows no `code`) said "not now".
+    #[must_use]
+    pub fn was_not_done(&self) -> bool {
+        match self {
+            CliError::Unreachable { .. } => true,
+            CliError::Refused(problem) => matches!(problem.status, 429 | 503) && !problem.code.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether nobody knows if it was done.
+    #[must_use]
+    pub fn outcome_is_unknown(&self) -> bool {
+        match self {
+            CliError::TimedOut { .. } | CliError::Broken { .. } => true,
+            CliError::Refused(problem) => {
+                matches!(problem.status, 429 | 502 | 503 | 504) && !self.was_not_done()
+            }
+            _ => false,
         }
     }
 

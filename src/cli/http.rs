@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::header::{HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -68,6 +68,40 @@ impl FromStr for BaseUrl {
     }
 }
 
+/// The addresses of one broker, or of the nodes of one cluster, in the order they are tried. At least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrls(Vec<BaseUrl>);
+
+impl BaseUrls {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[BaseUrl] {
+        &self.0
+    }
+}
+
+impl From<BaseUrl> for BaseUrls {
+    fn from(url: BaseUrl) -> BaseUrls {
+        BaseUrls(vec![url])
+    }
+}
+
+/// Addresses with commas between them.
+impl FromStr for BaseUrls {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<BaseUrls, String> {
+        text.split(',').map(|url| url.trim().parse()).collect::<Result<_, _>>().map(BaseUrls)
+    }
+}
+
+impl fmt::Display for BaseUrls {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        out.write_str(&texts.join(", "))
+    }
+}
+
 /// One request. The path starts with `/` and is already escaped.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -81,14 +115,42 @@ pub struct Call {
     pub body: Bytes,
     /// How long the broker may hold the request on purpose (a long poll); added to the timeout.
     pub wait: Duration,
+    /// Whether doing it twice is the same as doing it once, so that it may be sent again when its outcome is unknown.
+    pub repeatable: bool,
 }
 
 impl Call {
-    /// A `POST` with a body and no further header.
+    /// A `POST` with a body and no further header. Not repeatable unless the caller says so.
     #[must_use]
     pub fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Call {
         let (path, body) = (path.into(), body.into());
-        Call { method: Method::POST, path, headers: HeaderMap::new(), body, wait: Duration::ZERO }
+        let headers = HeaderMap::new();
+        Call { method: Method::POST, path, headers, body, wait: Duration::ZERO, repeatable: false }
+    }
+
+    /// A `GET`.
+    #[must_use]
+    pub fn get(path: impl Into<String>) -> Call {
+        Call { method: Method::GET, repeatable: true, ..Call::post(path, "") }
+    }
+
+    /// A `PUT` of settings.
+    #[must_use]
+    pub fn put(path: impl Into<String>, body: impl Into<Bytes>) -> Call {
+        Call { method: Method::PUT, ..Call::post(path, body) }
+    }
+
+    /// A `DELETE`.
+    #[must_use]
+    pub fn delete(path: impl Into<String>) -> Call {
+        Call { method: Method::DELETE, ..Call::post(path, "") }
+    }
+
+    /// The same call, which may be sent again when its outcome is unknown.
+    #[must_use]
+    pub fn repeatable(mut self) -> Call {
+        self.repeatable = true;
+        self
     }
 
     /// The same call with one header more.
@@ -99,16 +161,27 @@ impl Call {
     }
 }
 
-/// A successful answer (2xx).
+/// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
 }
 
 impl Answer {
+    /// The body as text.
+    ///
+    /// # Errors
+    /// [`CliError::Failed`] when it is not UTF-8.
+    pub fn text(&self) -> Result<&str, CliError> {
+        std::str::from_utf8(&self.body)
+            .map_err(|_| CliError::Failed("the answer is not what a broker gives: not UTF-8".to_owned()))
+    }
+
     /// The body as JSON.
     ///
     /// # Errors
@@ -119,10 +192,14 @@ impl Answer {
     }
 }
 
-/// One kept-alive connection to one broker; connects when first used and again after the broker closed it.
+/// Longest time to connect to one of several addresses: a dead one must not hide the next.
+const CONNECT_ONE_OF_SEVERAL: Duration = Duration::from_secs(5);
+
+/// One kept-alive connection to one broker; connects when first used and again after the broker closed it. Of several
+/// addresses it keeps to the one that answered, and goes on to the next when that cannot be reached any more.
 #[derive(Debug)]
 pub struct Client {
-    url: BaseUrl,
+    urls: Vec<BaseUrl>,
     timeout: Duration,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
@@ -130,43 +207,79 @@ pub struct Client {
 impl Client {
     /// A client that has not connected yet. `timeout` bounds connecting and every answer.
     #[must_use]
-    pub fn new(url: BaseUrl, timeout: Duration) -> Client {
-        Client { url, timeout, sender: None }
+    pub fn new(urls: BaseUrls, timeout: Duration) -> Client {
+        Client { urls: urls.0, timeout, sender: None }
     }
 
-    /// Sends one request and reads its whole answer. Never sends a request twice.
+    /// Goes on to the next address, if there are several, with the next request.
+    pub fn try_next_address(&mut self) {
+        if self.urls.len() > 1 {
+            self.sender = None;
+            self.urls.rotate_left(1);
+        }
+    }
+
+    /// Sends one request and reads its whole answer. Never sends a request twice; [`super::retry::send`] does that.
     ///
     /// # Errors
-    /// [`CliError::Unreachable`] when nothing was sent; [`CliError::Refused`] for an answer that is not 2xx;
-    /// [`CliError::TimedOut`] and [`CliError::Failed`] when the outcome is not known.
+    /// [`CliError::Refused`] for an answer that is not 2xx; otherwise as [`Client::exchange`].
     pub async fn send(&mut self, call: Call) -> Result<Answer, CliError> {
+        let answer = self.exchange(call).await?;
+        if (200..300).contains(&answer.status) {
+            return Ok(answer);
+        }
+        let mut problem = Problem::read(answer.status, &answer.body);
+        problem.retry_after = retry_after(&answer.headers);
+        Err(CliError::Refused(Box::new(problem)))
+    }
+
+    /// Sends one request and reads its whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// [`CliError::Unreachable`] when nothing was sent; [`CliError::TimedOut`] and [`CliError::Broken`] when the
+    /// outcome is not known.
+    pub async fn exchange(&mut self, call: Call) -> Result<Answer, CliError> {
         let what = format!("{} {}", call.method, call.path);
         let limit = self.timeout.saturating_add(call.wait);
         let mut sender = self.connection().await?;
         let request = self.request(call)?;
         let exchange = async {
-            let response = sender.send_request(request).await.map_err(|error| broken(&what, &error))?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-            let body =
-                body.map_err(|error| CliError::Failed(format!("reading the answer to {what}: {error}")))?;
-            Ok::<_, CliError>((status, body.to_bytes()))
+            let response = sender.send_request(request).await.map_err(|error| self.lost(&what, &error))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = body
+                .map_err(|error| CliError::Broken { what: what.clone(), reason: error.to_string() })?
+                .to_bytes();
+            Ok::<_, CliError>(Answer { status: head.status.as_u16(), headers: head.headers, body })
         };
-        let (status, body) = tokio::time::timeout(limit, exchange)
+        let answer = tokio::time::timeout(limit, exchange)
             .await
             .map_err(|_| CliError::TimedOut { what: what.clone(), waited: limit })??;
         // Only a connection whose last answer was read to its end is used again.
         self.sender = Some(sender);
-        if (200..300).contains(&status) {
-            return Ok(Answer { status, body });
+        Ok(answer)
+    }
+
+    /// The address that the next request goes to first.
+    fn url(&self) -> Option<&BaseUrl> {
+        self.urls.first()
+    }
+
+    /// A connection that ended with a request on it. Whether the request had left is all that counts.
+    fn lost(&self, what: &str, error: &hyper::Error) -> CliError {
+        if error.is_canceled() {
+            let url = self.url().map(ToString::to_string).unwrap_or_default();
+            let reason = "the connection was closed before anything was sent".to_owned();
+            return CliError::Unreachable { url, reason };
         }
-        Err(CliError::Refused(Box::new(Problem::read(status, &body))))
+        CliError::Broken { what: what.to_owned(), reason: error.to_string() }
     }
 
     fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, CliError> {
         let unusable =
             |error: &dyn fmt::Display| CliError::Usage(format!("cannot make a request of this: {error}"));
-        let host = HeaderValue::from_str(self.url.authority()).map_err(|error| unusable(&error))?;
+        let authority = self.url().map_or("", BaseUrl::authority);
+        let host = HeaderValue::from_str(authority).map_err(|error| unusable(&error))?;
         let mut request = Request::builder()
             .method(call.method)
             .uri(call.path)
@@ -183,16 +296,29 @@ impl Client {
         {
             return Ok(sender);
         }
-        let unreachable = |reason: String| CliError::Unreachable { url: self.url.to_string(), reason };
+        let mut reasons: Vec<(String, String)> = Vec::new();
+        for _ in 0..self.urls.len() {
+            let Some(url) = self.url().cloned() else { break };
+            match self.connect(&url).await {
+                Ok(sender) => return Ok(sender),
+                Err(reason) => reasons.push((url.to_string(), reason)),
+            }
+            self.try_next_address();
+        }
+        Err(unreachable(reasons))
+    }
+
+    async fn connect(&self, url: &BaseUrl) -> Result<SendRequest<Full<Bytes>>, String> {
+        let several = self.urls.len() > 1;
+        let limit = if several { self.timeout.min(CONNECT_ONE_OF_SEVERAL) } else { self.timeout };
         let connecting = async {
-            let stream = TcpStream::connect(self.url.authority()).await.map_err(|error| error.to_string())?;
+            let stream = TcpStream::connect(url.authority()).await.map_err(|error| error.to_string())?;
             stream.set_nodelay(true).map_err(|error| error.to_string())?;
             handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())
         };
-        let (sender, connection) = tokio::time::timeout(self.timeout, connecting)
+        let (sender, connection) = tokio::time::timeout(limit, connecting)
             .await
-            .map_err(|_| unreachable("connecting took too long".to_owned()))?
-            .map_err(unreachable)?;
+            .map_err(|_| "connecting took too long".to_owned())??;
         // The task ends with the connection; its error also reaches the request that is under way.
         tokio::spawn(async move {
             let _ = connection.await;
@@ -201,8 +327,22 @@ impl Client {
     }
 }
 
-fn broken(what: &str, error: &hyper::Error) -> CliError {
-    CliError::Failed(format!("the connection broke during {what}: {error}; it may or may not have been done"))
+/// One address: its reason alone. Several: each with its own.
+fn unreachable(mut reasons: Vec<(String, String)>) -> CliError {
+    if reasons.len() == 1
+        && let Some((url, reason)) = reasons.pop()
+    {
+        return CliError::Unreachable { url, reason };
+    }
+    let urls: Vec<&str> = reasons.iter().map(|(url, _)| url.as_str()).collect();
+    let url = urls.join(" or ");
+    let reasons: Vec<String> = reasons.iter().map(|(url, reason)| format!("{url}: {reason}")).collect();
+    CliError::Unreachable { url, reason: reasons.join("; ") }
+}
+
+/// `Retry-After` in its form of whole seconds (RFC 9110, section 10.2.3); the broker never sends a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -224,6 +364,13 @@ mod tests {
         {
             assert!(text.parse::<BaseUrl>().unwrap_err().contains("http://HOST:PORT"), "{text}");
         }
+    }
+
+    #[test]
+    fn several_addresses_are_read_and_one_bad_one_refuses_them_all() {
+        let urls: BaseUrls = "http://a:1, http://b:2".parse().unwrap();
+        assert_eq!(urls.to_string(), "http://a:1, http://b:2");
+        assert!("http://a:1,".parse::<BaseUrls>().is_err());
     }
 
     #[test]

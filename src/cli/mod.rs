@@ -8,28 +8,57 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::ServeArgs;
+use crate::config::ServeCommand;
 
 /// `whimbrel bench`: measures a running broker.
 pub mod bench;
-/// `whimbrel consume`: receive, print, ack.
+/// `whimbrel completions`: what a shell needs to complete commands and flags.
+pub mod completions;
+/// `whimbrel config`: the settings that `serve` would use, and where each comes from.
+pub mod config;
+/// `whimbrel consume`: receive, print or run a command, ack.
 pub mod consume;
+/// A leased message as the broker answers it.
+mod delivered;
+/// `whimbrel dlq`: dead letters.
+pub mod dlq;
+/// `whimbrel doctor`: what is wrong, what it means, what to do.
+pub mod doctor;
 /// What can go wrong in a client command, and its exit code.
 pub mod error;
+/// `whimbrel group`: consumer groups.
+pub mod group;
 /// A small HTTP/1.1 client with one kept-alive connection.
 pub mod http;
+/// Lists, page by page.
+mod list;
+/// `whimbrel message`: one message.
+pub mod message;
 /// NDJSON batches within the broker's limits.
 mod ndjson;
+/// Tables, JSON and NDJSON.
+pub mod output;
 /// Problem answers, rendered for people.
 pub mod problem;
-/// `whimbrel produce`: send text, lines or a whole stream.
+/// `whimbrel produce`: send text, lines, files or a whole stream.
 pub mod produce;
+/// Trying again without doing anything twice.
+pub mod retry;
+/// SIGINT and SIGTERM.
+pub mod signals;
+/// `whimbrel topic`: topics.
+pub mod topic;
 
 pub use error::CliError;
 
+/// Said at the end of `--help`, of every command.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no healthy broker, 4 timed out or nothing came.
+Everything else about the command line: docs/CLI.md.";
+
 /// A message broker where 201 means the message is on disk.
 #[derive(Debug, Parser)]
-#[command(name = "whimbrel", version, about, propagate_version = true)]
+#[command(name = "whimbrel", version, about, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -40,7 +69,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a broker
-    Serve(ServeArgs),
+    #[command(after_help = crate::config::SOURCES)]
+    Serve(ServeCommand),
+    /// Show the settings that `serve` would use with the same flags, and where each comes from
+    #[command(after_help = crate::config::SOURCES)]
+    Config(config::ConfigArgs),
     /// A command that talks to a running broker
     #[command(flatten)]
     Client(ClientCommand),
@@ -50,32 +83,83 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Send messages to a topic; prints the id and queue/offset of each one stored
+    #[command(after_help = EXIT_CODES)]
     Produce(produce::ProduceArgs),
-    /// Receive messages for a group, print them, ack them
+    /// Receive messages for a group, print them or run a command for each, ack them
+    #[command(after_help = EXIT_CODES)]
     Consume(consume::ConsumeArgs),
+    /// Topics: list, show, create, delete
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Topic(topic::TopicCommand),
+    /// Consumer groups: list, show, create, delete, seek, pause, resume
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Group(group::GroupCommand),
+    /// Dead letters of a group: list, show, redrive, purge, export
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Dlq(dlq::DlqCommand),
+    /// Show one message; changes nothing
+    #[command(after_help = EXIT_CODES)]
+    Message(message::MessageArgs),
+    /// Find out what is wrong with a broker or its data directory, and what to do about it
+    #[command(after_help = EXIT_CODES)]
+    Doctor(doctor::DoctorArgs),
     /// Measure a running broker
+    #[command(after_help = EXIT_CODES)]
     Bench(bench::BenchArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = completions::HELP)]
+    Completions(completions::CompletionsArgs),
 }
 
 /// Where the broker is, and how long to wait for it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConnectArgs {
-    /// Address of the broker
-    #[arg(long, env = "WHIMBREL_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    pub url: http::BaseUrl,
+    /// Address of the broker; of several with commas between them the first that can be reached is used
+    #[arg(long, env = "WHIMBREL_URL", default_value = "http://127.0.0.1:8080", value_name = "URL,…")]
+    pub url: http::BaseUrls,
     /// Longest time to wait for one answer (on top of any --wait)
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub timeout: Duration,
 }
 
+impl ConnectArgs {
+    /// A client that has not connected yet.
+    #[must_use]
+    pub fn client(&self) -> http::Client {
+        http::Client::new(self.url.clone(), self.timeout)
+    }
+}
+
+/// What every command shares that asks a broker and prints its answer.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CommonArgs {
+    /// How to print.
+    #[command(flatten)]
+    pub output: output::OutputArgs,
+    /// The broker.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
 /// Runs a client command to its end on a runtime of its own and says how it went, on standard error and as exit code.
 #[must_use]
 pub fn run(command: ClientCommand) -> ExitCode {
-    let outcome = match command {
+    finish(match command {
         ClientCommand::Produce(args) => on_runtime(produce::run(args)),
         ClientCommand::Consume(args) => on_runtime(consume::run(args)),
+        ClientCommand::Topic(command) => on_runtime(command.run()),
+        ClientCommand::Group(command) => on_runtime(command.run()),
+        ClientCommand::Dlq(command) => on_runtime(command.run()),
+        ClientCommand::Message(args) => on_runtime(message::run(args)),
+        ClientCommand::Doctor(args) => on_runtime(doctor::run(args)),
         ClientCommand::Bench(args) => bench::run(&args),
-    };
+        ClientCommand::Completions(args) => completions::run(&args),
+    })
+}
+
+/// Says how a command ended.
+#[must_use]
+pub fn finish(outcome: Result<(), CliError>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -103,6 +187,11 @@ where
 /// Reads a duration flag: `250ms`, `90s`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     crate::model::parse_duration(text).map(Duration::from_millis)
+}
+
+/// A duration as the interface takes it in JSON.
+pub(crate) fn millis(duration: Duration) -> serde_json::Value {
+    serde_json::Value::from(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -27,6 +27,15 @@ pub(crate) struct Batch {
     pub(crate) messages: usize,
 }
 
+impl Batch {
+    /// The batch of the messages at `places` alone, in their order.
+    pub(crate) fn only(&self, places: &[usize]) -> Batch {
+        let lines: Vec<&[u8]> = self.body.split_inclusive(|byte| *byte == b'\n').collect();
+        let chosen: Vec<&[u8]> = places.iter().filter_map(|place| lines.get(*place).copied()).collect();
+        Batch { messages: chosen.len(), body: Bytes::from(chosen.concat()) }
+    }
+}
+
 impl Batcher {
     /// An empty batcher; `fields` go into every message.
     pub(crate) fn new(fields: Map<String, Value>) -> Batcher {
@@ -100,6 +109,13 @@ mod tests {
         for batch in &batches {
             assert!(batch.body.len() <= BATCH_BYTES || batch.messages == 1);
         }
+    }
+
+    #[test]
+    fn some_messages_of_a_batch_can_go_again() {
+        let batch = &batches(&[b"a\nb".to_vec(), b"c".to_vec(), b"d".to_vec()])[0];
+        let again = batch.only(&[0, 2]);
+        assert_eq!(again, Batch { messages: 2, body: "{\"body\":\"a\\nb\"}\n{\"body\":\"d\"}\n".into() });
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -20,6 +21,9 @@ pub struct Problem {
     pub request_id: String,
     /// Which fields or headers are wrong.
     pub errors: Vec<FieldProblem>,
+    /// How long the broker asks to wait before the next try (the `Retry-After` header).
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
 }
 
 /// One wrong field of a request.
@@ -56,13 +60,18 @@ impl Problem {
                 "It may or may not have been stored. Look before sending again: a second time may store it twice."
             }
             ("topic_not_found", _) => {
-                "Make it with PUT /v1/topics/NAME, or let the broker make topics: serve --auto-create-topics true"
+                "See what there is with: whimbrel topic list. Make it with: whimbrel topic create NAME"
             }
-            ("group_not_found", _) => "Name the topic as well, so that the group can be made: --topic TOPIC",
+            ("group_not_found", _) => {
+                "See what there is with: whimbrel group list. Make it with: whimbrel group create GROUP --topic TOPIC"
+            }
+            ("dead_letter_not_found", _) => "See what there is with: whimbrel dlq list GROUP",
             ("not_subscribed", _) => {
-                "The group exists with other subscriptions. Name another group, or add the topic: \
-                 PUT /v1/groups/GROUP with all its settings (GET shows them)."
+                "The group exists with other subscriptions (whimbrel group show GROUP). Name another group, or give \
+                 it all its settings again: whimbrel group create GROUP --replace --topic TOPIC --topic OTHER"
             }
+            ("confirm_needed", _) => "If that is meant: say it again with --force",
+            ("exists", _) => "Leave it as it is with --if-missing, or give it these settings with --replace",
             (_, 413) => "Send it in smaller pieces, or put it elsewhere and send its address.",
             (_, 429 | 503) => "It was not stored. Try again in a moment.",
             (_, 507) => "The broker's disk is full. Consume or delete something, or give it more space.",

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::*;
@@ -13,6 +13,7 @@ use super::*;
 /// One request as the fake broker saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -45,11 +46,22 @@ impl FakeBroker {
     }
 }
 
-async fn answer(State(broker): State<FakeBroker>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let seen = Seen { path: uri.to_string(), headers, body };
+async fn answer(
+    State(broker): State<FakeBroker>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let seen = Seen { method: method.to_string(), path: uri.to_string(), headers, body };
     broker.seen.lock().unwrap().push(seen.clone());
     let (status, body) = (broker.answers)(&seen);
     (StatusCode::from_u16(status).unwrap(), body).into_response()
+}
+
+/// A client of the fake broker.
+pub(crate) fn client(broker: &FakeBroker) -> http::Client {
+    http::Client::new(broker.url.parse().unwrap(), Duration::from_secs(5))
 }
 
 /// Parses a command line that must be right.
@@ -57,7 +69,7 @@ pub(crate) fn parsed(line: &[&str]) -> ClientCommand {
     let words = std::iter::once("whimbrel").chain(line.iter().copied());
     match Cli::try_parse_from(words).unwrap().command {
         Command::Client(command) => command,
-        Command::Serve(args) => panic!("not a client command: {args:?}"),
+        other => panic!("not a client command: {other:?}"),
     }
 }
 
@@ -76,7 +88,26 @@ fn wrong_usage_is_refused_with_code_two() {
         vec!["produce", "t", "x", "--property", "novalue"],
         vec!["produce", "t", "x", "--whole"],
         vec!["produce", "t", "x", "--url", "ftp://a"],
-        vec!["consume", "g"],
+        vec!["consume"],
+        vec!["consume", "g", "--lease", "13h"],
+        vec!["consume", "g", "--exec", "true", "--no-ack"],
+        vec!["consume", "g", "--concurrency", "2"],
+        vec!["consume", "g", "--exec", "true", "--concurrency", "65"],
+        vec!["produce", "t", "x", "--file", "f"],
+        vec!["produce", "t", "--rate", "0"],
+        vec!["produce", "t", "x", "--url", "http://a:1,"],
+        vec!["topic"],
+        vec!["topic", "create", "t", "--replace", "--if-missing"],
+        vec!["topic", "list", "-o", "xml"],
+        vec!["group", "create", "g"],
+        vec!["group", "create", "g", "--topic", "no/slash"],
+        vec!["group", "seek", "g", "--topic", "t"],
+        vec!["group", "seek", "g", "--topic", "t", "--to", "soon"],
+        vec!["dlq", "redrive", "g"],
+        vec!["dlq", "redrive", "g", "no-id"],
+        vec!["message", "no-id"],
+        vec!["doctor", "--ready", "--data", "d"],
+        vec!["completions", "csh"],
         vec!["consume", "g", "--topic", "t", "--max", "0"],
         vec!["consume", "g", "--topic", "t", "--wait", "61s"],
         vec!["nonsense"],
@@ -88,8 +119,10 @@ fn wrong_usage_is_refused_with_code_two() {
 
 #[test]
 fn serve_has_its_defaults() {
-    let Command::Serve(args) = Cli::try_parse_from(["whimbrel", "serve"]).unwrap().command else { panic!() };
-    assert_eq!(args.data, std::path::Path::new("./data"));
+    let Command::Serve(command) = Cli::try_parse_from(["whimbrel", "serve"]).unwrap().command else {
+        panic!()
+    };
+    assert_eq!(command.flags.data, std::path::Path::new("./data"));
 }
 
 #[test]
@@ -101,6 +134,8 @@ fn every_outcome_has_its_exit_code() {
         (unreachable, 3),
         (CliError::TimedOut { what: String::new(), waited: Duration::ZERO }, 4),
         (CliError::NothingCame(String::new()), 4),
+        (CliError::Broken { what: String::new(), reason: String::new() }, 1),
+        (CliError::Unhealthy(String::new()), 3),
         (refused(400), 1),
         (refused(507), 1),
         (refused(503), 3),

@@ -86,6 +86,13 @@ impl DataDir {
         Ok(DataDir { inner: Arc::new(Inner { vfs, path, identity, _lock: lock }) })
     }
 
+    /// Who the node of a directory is, without opening, making or locking anything; none when no broker has used it.
+    ///
+    /// Errors: as [`DataDir::open`], except `Locked`.
+    pub fn peek(vfs: &dyn Vfs, path: &Path) -> Result<Option<NodeIdentity>, StorageError> {
+        read_identity(vfs, path)
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.inner.path

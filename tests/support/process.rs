@@ -77,7 +77,14 @@ impl Launch {
     /// The process ended, or did not serve within two minutes.
     pub fn start(&self) -> Result<Broker, Refused> {
         let started = Instant::now();
-        let mut child = Command::new(&self.binary)
+        let mut command = Command::new(&self.binary);
+        // What steers the tests is no setting of a broker, which would refuse it.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"WHIMBREL_"))
+        {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(&self.data)
             .args(&self.flags)

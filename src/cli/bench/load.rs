@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
-use hyper::Method;
 use serde_json::json;
 
 use super::{Transport, Workload, pipeline, produce};
@@ -192,8 +191,7 @@ pub fn measure(plan: &Plan) -> Result<Measured, CliError> {
 /// # Errors
 /// [`CliError::Unreachable`] when nobody answers.
 pub fn broker_version(plan: &Plan) -> Result<String, CliError> {
-    let call = Call { method: Method::GET, ..Call::post("/v1/version", "") };
-    match side_request(plan, call) {
+    match side_request(plan, Call::get("/v1/version")) {
         Ok(body) => {
             let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
             Ok(answer.get("version").and_then(|version| version.as_str()).unwrap_or_default().to_owned())
@@ -205,16 +203,15 @@ pub fn broker_version(plan: &Plan) -> Result<String, CliError> {
 
 fn make_group(run: &Run) -> Call {
     let settings = json!({ "subscriptions": [{ "topic": run.plan.topic }], "start": "latest" });
-    Call { method: Method::PUT, ..Call::post(format!("/v1/groups/{}", run.group), settings.to_string()) }
+    Call::put(format!("/v1/groups/{}", run.group), settings.to_string())
 }
 
 fn delete_group(run: &Run) -> Call {
-    let path = format!("/v1/groups/{}?confirm={}", run.group, run.group);
-    Call { method: Method::DELETE, ..Call::post(path, "") }
+    Call::delete(format!("/v1/groups/{}?confirm={}", run.group, run.group))
 }
 
 fn side_request(plan: &Plan, call: Call) -> Result<bytes::Bytes, CliError> {
-    let mut client = Client::new(plan.url.clone(), plan.timeout);
+    let mut client = Client::new(plan.url.clone().into(), plan.timeout);
     runtime()?.block_on(client.send(call)).map(|answer| answer.body)
 }
 

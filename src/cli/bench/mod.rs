@@ -147,9 +147,12 @@ impl BenchArgs {
                 "pipeline over HTTP needs at least --connections 2: one sends, one receives".to_owned(),
             );
         }
+        let [url] = self.connect.url.all() else {
+            return refuse("one broker is measured: give one --url".to_owned());
+        };
         let depth_default = if ws { DEPTH_DEFAULT } else { self.batch };
         Ok(Plan {
-            url: self.connect.url.clone(),
+            url: url.clone(),
             workload: self.workload,
             transport: self.transport,
             topic: self.topic.to_string(),

@@ -44,7 +44,7 @@ fn args(broker: &FakeBroker, more: &[&str]) -> ConsumeArgs {
 
 fn consumer(args: &ConsumeArgs, output: Output) -> Consumer<Output> {
     Consumer {
-        client: Client::new(args.connect.url.clone(), args.connect.timeout),
+        client: args.connect.client(),
         output,
         style: Style::Bytes,
         printed: 0,

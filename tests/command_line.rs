@@ -1,0 +1,223 @@
+//! The commands of the binary against a real broker: what they print, and the code they end with.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say so at once"
+)]
+
+mod support;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::calls::Calls;
+use support::process::{Broker, Launch, wait_at_most};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_whimbrel");
+
+fn broker(folder: &Path) -> Broker {
+    Launch::small(BINARY, &folder.join("data")).start_or_fail()
+}
+
+fn command(broker: &Broker, line: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(line).env("WHIMBREL_URL", format!("http://{}", broker.address()));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run_with(broker: &Broker, line: &[&str], input: &str) -> Output {
+    let mut child = command(broker, line).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Runs a command that must end with `code`; returns what it printed.
+#[track_caller]
+fn ends(broker: &Broker, code: i32, line: &[&str]) -> String {
+    let output = run_with(broker, line, "");
+    assert_eq!(output.status.code(), Some(code), "{line:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn json(broker: &Broker, line: &[&str]) -> Value {
+    serde_json::from_str(&ends(broker, 0, line)).unwrap()
+}
+
+#[test]
+fn topics_groups_and_messages_are_managed_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    assert_eq!(ends(&broker, 0, &["topic", "create", "orders", "--queues", "1"]), "topic orders made\n");
+    ends(&broker, 1, &["topic", "create", "orders"]);
+    assert_eq!(ends(&broker, 0, &["topic", "create", "orders", "--if-missing"]), "topic orders exists\n");
+    let replaced = ends(&broker, 0, &["topic", "create", "orders", "--replace", "--queues", "2"]);
+    assert_eq!(replaced, "topic orders replaced\n");
+    ends(&broker, 0, &["topic", "create", "other"]);
+    assert_eq!(ends(&broker, 0, &["topic", "list"]).lines().count(), 3);
+    assert_eq!(json(&broker, &["topic", "list", "-o", "json", "--limit", "1"])["next_cursor"], "orders");
+    assert_eq!(json(&broker, &["topic", "show", "orders", "-o", "json"])["queues"], 2);
+
+    let flags =
+        ["--topic", "orders:paid || sent", "--lease", "9s", "--max-attempts", "1", "--retry", "1s,2s"];
+    let line: Vec<&str> = ["group", "create", "billing"].iter().chain(&flags).copied().collect();
+    ends(&broker, 0, &line);
+    let group = json(&broker, &["group", "show", "billing", "-o", "json"]);
+    assert_eq!(group["retry"]["steps_ms"], serde_json::json!([1_000, 2_000]));
+    assert!(ends(&broker, 0, &["group", "list"]).contains("orders (paid || sent)"));
+    ends(&broker, 0, &["group", "pause", "billing"]);
+    assert!(ends(&broker, 0, &["group", "show", "billing"]).contains("state          paused"));
+    ends(&broker, 0, &["group", "resume", "billing"]);
+
+    let stored = ends(&broker, 0, &["produce", "orders", "a\u{fc}", "--tag", "paid", "--key", "k"]);
+    let id = stored.split_whitespace().next().unwrap();
+    assert_eq!(ends(&broker, 0, &["message", id, "--body"]), "a\u{fc}");
+    assert_eq!(json(&broker, &["message", id, "-o", "json"])["keys"][0], "k");
+    let sought =
+        ["group", "seek", "billing", "--topic", "orders", "--to", "latest", "--dry-run", "-o", "json"];
+    assert_eq!(json(&broker, &sought)["skipped"], 1);
+    ends(&broker, 1, &["topic", "delete", "orders"]);
+    ends(&broker, 0, &["topic", "delete", "orders", "--force"]);
+    ends(&broker, 1, &["topic", "show", "orders"]);
+    ends(&broker, 0, &["group", "delete", "billing", "--force"]);
+    ends(&broker, 4, &["consume", "readers", "--topic", "other", "--max", "1", "--wait", "50ms"]);
+    ends(&broker, 2, &["topic", "list", "--output", "xml"]);
+}
+
+#[test]
+fn what_a_command_fails_at_becomes_a_dead_letter_and_goes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    ends(&broker, 0, &["group", "create", "strict", "--topic", "orders", "--max-attempts", "1"]);
+    let lines = run_with(
+        &broker,
+        &["produce", "orders", "--rate", "1000", "--property", "who=me"],
+        "good\nbad\nworse\n",
+    );
+    assert_eq!(lines.status.code(), Some(0), "{lines:?}");
+    let fails_on_b = "grep -q '^good' && [ \"$MQ_PROP_WHO $MQ_TOPIC $MQ_ATTEMPT\" = 'me orders 1' ]";
+    ends(&broker, 0, &["consume", "strict", "--exec", fails_on_b, "--concurrency", "2", "--max", "3"]);
+
+    assert_eq!(ends(&broker, 0, &["dlq", "list", "strict"]).lines().count(), 3);
+    let exported = ends(&broker, 0, &["dlq", "export", "strict"]);
+    let letters: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut bodies: Vec<&str> =
+        letters.iter().map(|letter| letter["message"]["body"].as_str().unwrap()).collect();
+    bodies.sort_unstable();
+    assert_eq!(bodies, ["bad", "worse"]);
+    let id = letters[0]["id"].as_str().unwrap();
+    assert!(ends(&broker, 0, &["dlq", "show", "strict", id]).contains("nack: exit code 1"));
+
+    ends(&broker, 2, &["dlq", "purge", "strict"]);
+    ends(&broker, 0, &["dlq", "redrive", "strict", id]);
+    ends(&broker, 1, &["dlq", "redrive", "strict", id]);
+    let again = ends(&broker, 0, &["consume", "strict", "--topic", "orders", "--max", "1", "-o", "ndjson"]);
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!((&again["id"], &again["round"]), (&letters[0]["id"], &2.into()));
+    ends(&broker, 0, &["dlq", "redrive", "strict", "--all"]);
+    assert_eq!(ends(&broker, 0, &["dlq", "purge", "strict", "--force"]), "0 dead letters of strict purged\n");
+}
+
+#[test]
+fn a_worker_that_is_told_to_stop_finishes_its_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    ends(&broker, 0, &["produce", "orders", "one"]);
+    ends(&broker, 0, &["produce", "orders", "two"]);
+    let path = |name: &str| folder.path().join(name);
+    let script = format!(
+        "touch '{}'; until [ -e '{}' ]; do sleep 0.02; done",
+        path("started").display(),
+        path("go").display()
+    );
+    let line = ["consume", "workers", "--topic", "orders", "--exec", &script];
+    let mut worker = command(&broker, &line).spawn().unwrap();
+    wait_for(&path("started"));
+    terminate(&worker);
+    // The command is still running; the worker must not have gone.
+    assert_eq!(wait_at_most(&mut worker, Duration::from_millis(300)), None);
+    std::fs::write(path("go"), "").unwrap();
+    let status = wait_at_most(&mut worker, Duration::from_secs(60)).unwrap();
+    assert_eq!(status.code(), Some(0));
+    let group = json(&broker, &["group", "show", "workers", "-o", "json"]);
+    assert_eq!((&group["topics"][0]["lag"], &group["in_flight"]), (&1.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn serve_reads_a_file_then_the_environment_then_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("whimbrel.toml");
+    std::fs::write(&file, "max_connections = 11\nmax_wait = \"2s\"\n").unwrap();
+    let told = ["--config", file.to_str().unwrap(), "--max-wait", "3s"];
+    let broker = Launch::small(BINARY, &folder.path().join("data")).with(&told).start_or_fail();
+    let limits = Calls::to(broker.address()).expect(200, "GET", "/v1/limits", &Value::Null).await;
+    assert_eq!((&limits["connections_max"], &limits["wait_ms_max"]), (&11.into(), &3_000.into()));
+
+    let config = |environment: (&str, &str)| {
+        let line = ["config", "--config", file.to_str().unwrap(), "-o", "json"];
+        command(&broker, &line).env(environment.0, environment.1).output().unwrap()
+    };
+    let printed: Value = serde_json::from_slice(&config(("WHIMBREL_MAX_WAIT", "4s")).stdout).unwrap();
+    let setting =
+        printed["settings"].as_array().unwrap().iter().find(|row| row["key"] == "max_wait").unwrap();
+    assert_eq!((&setting["value"], &setting["origin"]), (&"4s".into(), &"WHIMBREL_MAX_WAIT".into()));
+    let refused = config(("WHIMBREL_MAX_WIAT", "4s"));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("did you mean 'WHIMBREL_MAX_WAIT'?"));
+    std::fs::write(&file, "max_conections = 11\n").unwrap();
+    let serve = Command::new(BINARY).args(["serve", "--config"]).arg(&file).output().unwrap();
+    assert_eq!(serve.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&serve.stderr).contains("did you mean 'max_connections'?"));
+}
+
+#[test]
+fn doctor_tells_a_healthy_broker_from_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    assert_eq!(ends(&broker, 0, &["doctor", "--ready"]), "ready\n");
+    let checks = json(&broker, &["doctor", "-o", "json"]);
+    let checks = checks["checks"].as_array().unwrap();
+    assert!(checks.len() > 5 && checks.iter().all(|row| row["verdict"] == "ok"), "{checks:?}");
+    let data = folder.path().join("data");
+    let looked = ends(&broker, 0, &["doctor", "--data", data.to_str().unwrap()]);
+    assert!(looked.contains(&format!("a broker runs on it (process {})", broker.pid())), "{looked}");
+    let address = broker.address();
+    broker.kill();
+    for line in [
+        &["doctor"][..],
+        &["doctor", "--ready"],
+        &["topic", "list"],
+        &["produce", "t", "x", "--retry-for", "0"],
+    ] {
+        let url = format!("http://{address}");
+        let output = Command::new(BINARY).args(line).args(["--url", &url]).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{line:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_script_of_completions_is_printed_for_each_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = Command::new(BINARY).args(["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("redrive"), "{shell}");
+    }
+}
+
+fn wait_for(path: &Path) {
+    while !path.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn terminate(child: &Child) {
+    let status = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
