@@ -62,7 +62,7 @@ fn topics_groups_and_messages_are_managed_from_the_command_line() {
     assert_eq!(replaced, "topic orders replaced\n");
     ends(&broker, 0, &["topic", "create", "other"]);
     assert_eq!(ends(&broker, 0, &["topic", "list"]).lines().count(), 3);
-    assert_eq!(json(&broker, &["topic", "list", "-o", "json", "--limit", "1"])["next_cursor"], "orders");
+    assert!(json(&broker, &["topic", "list", "-o", "json", "--limit", "1"])["next_cursor"].is_string());
     assert_eq!(json(&broker, &["topic", "show", "orders", "-o", "json"])["queues"], 2);
 
     let flags =

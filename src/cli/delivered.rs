@@ -46,8 +46,7 @@ impl Settled {
 impl Delivered {
     /// Reads one message of a [`Received`].
     pub(crate) fn read(message: &RawValue) -> Result<Delivered, CliError> {
-        serde_json::from_str(message.get())
-            .map_err(|error| CliError::Failed(format!("the answer is not what a broker gives: {error}")))
+        serde_json::from_str(message.get()).map_err(CliError::odd)
     }
 
     /// The body as it was sent.

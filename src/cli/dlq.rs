@@ -214,9 +214,7 @@ async fn ids_of_a_page(
     let page = list::page(client, &path, "dead_letters", SETTLE_MAX as u64, cursor).await?;
     let id = |row: &RawValue| serde_json::from_str::<Letter>(row.get()).map(|letter| letter.id);
     let ids: Result<Vec<String>, _> = page.rows.iter().map(|row| id(row)).collect();
-    let ids =
-        ids.map_err(|error| CliError::Failed(format!("the answer is not what a broker gives: {error}")))?;
-    Ok((ids, page.next_cursor))
+    Ok((ids.map_err(CliError::odd)?, page.next_cursor))
 }
 
 async fn purge(

@@ -94,6 +94,11 @@ impl CliError {
         }
     }
 
+    /// An answer that this interface does not give; for `map_err`.
+    pub(crate) fn odd(what: impl std::fmt::Display) -> CliError {
+        CliError::Failed(format!("the answer is not what a broker gives: {what}"))
+    }
+
     /// Turns an I/O error into a [`CliError`] that says what was being done; for `map_err`.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> CliError {
         let what = what.into();

@@ -178,8 +178,7 @@ impl Answer {
     /// # Errors
     /// [`CliError::Failed`] when it is not UTF-8.
     pub fn text(&self) -> Result<&str, CliError> {
-        std::str::from_utf8(&self.body)
-            .map_err(|_| CliError::Failed("the answer is not what a broker gives: not UTF-8".to_owned()))
+        std::str::from_utf8(&self.body).map_err(CliError::odd)
     }
 
     /// The body as JSON.
@@ -187,8 +186,7 @@ impl Answer {
     /// # Errors
     /// [`CliError::Failed`] when it is not JSON of this shape.
     pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, CliError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| CliError::Failed(format!("the answer is not what a broker gives: {error}")))
+        serde_json::from_slice(&self.body).map_err(CliError::odd)
     }
 }
 

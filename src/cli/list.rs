@@ -45,11 +45,10 @@ pub(crate) async fn page(
     }
     let answer = client.send(Call::get(path)).await?;
     let mut fields: BTreeMap<String, Box<RawValue>> = answer.json()?;
-    let odd = |what: &str| CliError::Failed(format!("the answer is not what a broker gives: {what}"));
-    let list = fields.remove(plural).ok_or_else(|| odd(&format!("no '{plural}'")))?;
-    let rows = serde_json::from_str(list.get()).map_err(|error| odd(&error.to_string()))?;
+    let list = fields.remove(plural).ok_or_else(|| CliError::odd(format!("no '{plural}'")))?;
+    let rows = serde_json::from_str(list.get()).map_err(CliError::odd)?;
     let next_cursor = match fields.get("next_cursor") {
-        Some(cursor) => serde_json::from_str(cursor.get()).map_err(|error| odd(&error.to_string()))?,
+        Some(cursor) => serde_json::from_str(cursor.get()).map_err(CliError::odd)?,
         None => None,
     };
     Ok(Page { rows, next_cursor })

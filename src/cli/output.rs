@@ -227,8 +227,7 @@ impl<W: Write> Printer<W> {
 }
 
 fn parse(json: &str) -> Result<Value, CliError> {
-    serde_json::from_str(json)
-        .map_err(|error| CliError::Failed(format!("the answer is not what a broker gives: {error}")))
+    serde_json::from_str(json).map_err(CliError::odd)
 }
 
 /// The broker writes JSON without line ends; a proxy that pretties it must not break the lines of NDJSON.

@@ -3,8 +3,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -242,12 +242,6 @@ impl Drop for Running {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
     }
-}
-
-/// Reads the fields of a message for [`environment`].
-fn fields(message: &RawValue) -> Result<Value, CliError> {
-    serde_json::from_str(message.get())
-        .map_err(|error| CliError::Failed(format!("the answer is not what a broker gives: {error}")))
 }
 
 #[cfg(test)]

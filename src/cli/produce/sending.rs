@@ -83,9 +83,7 @@ impl<'a> Sending<'a> {
         let mut not_now = Vec::new();
         let mut json = String::new();
         for (place, raw) in results.iter().enumerate() {
-            let result: Stored = serde_json::from_str(raw.get()).map_err(|error| {
-                CliError::Failed(format!("the answer is not what a broker gives: {error}"))
-            })?;
+            let result: Stored = serde_json::from_str(raw.get()).map_err(CliError::odd)?;
             if result.id.is_none() && matches!(result.problem.status, 429 | 503) {
                 not_now.push((place, result));
                 continue;

@@ -5,7 +5,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::process::Command;
 
-use super::fields;
 use crate::cli::error::CliError;
 
 /// Variables and the fields they hold.
@@ -30,7 +29,7 @@ const IN_LIST: &AsciiSet = &CONTROLS.add(b'%').add(b',');
 
 /// Sets the variables of one message; what the message does not have is not there, whatever we inherited.
 pub(super) fn set(command: &mut Command, group: &str, message: &RawValue) -> Result<(), CliError> {
-    let message = fields(message)?;
+    let message: Value = serde_json::from_str(message.get()).map_err(CliError::odd)?;
     for (inherited, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MQ_"))
     {
         command.env_remove(inherited);

@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::Value;
+
 use super::*;
 use crate::cli::ClientCommand;
 use crate::cli::tests::{FakeBroker, Seen, parsed};
