@@ -49,6 +49,9 @@ pub struct ServeArgs {
     /// Whether a missing topic is made when it is named.
     #[arg(long, value_name = "YES", default_value_t = true, action = clap::ArgAction::Set)]
     pub auto_create_topics: bool,
+    /// Most idempotency keys remembered at a time, about 40 bytes each; beyond it a keyed request is told 503.
+    #[arg(long, value_name = "N", default_value_t = 4_000_000)]
+    pub idempotency_keys_max: usize,
     /// Longest wait that a receive may ask for, at most 60s.
     #[arg(long, value_name = "DURATION", value_parser = wait, default_value = "60s")]
     pub max_wait: Duration,

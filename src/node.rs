@@ -97,6 +97,7 @@ impl Node {
             opened.map_err(|error| NodeError::Fault(error.to_string()))??;
         let options = broker::Options {
             auto_create_topics: args.auto_create_topics,
+            idempotency_keys_max: args.idempotency_keys_max,
             request_timeout: args.request_timeout,
             node_id: identity.node_id,
             cluster_id: identity.cluster_id,
@@ -208,6 +209,7 @@ fn pages() -> api::Pages {
 fn api_options(args: &ServeArgs) -> api::Options {
     api::Options {
         auto_create_topics: args.auto_create_topics,
+        idempotency_keys_max: args.idempotency_keys_max,
         max_wait: args.max_wait,
         drain_timeout: args.drain_timeout,
         max_connections: args.max_connections,

@@ -19,12 +19,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use whimbrel::machine::{
-    Candidates, Delay, Draft, Item, ItemState, Leased, NewMessage, ProduceRequest, PutMode, ReceiveRequest,
-    SeekTo, SettleOp, SettleStatus, SettledAs,
+    Candidates, Delay, Draft, Item, ItemState, Leased, NewMessage, OWN_ENTRY, ProduceOutcome, ProduceRequest,
+    PutMode, ReceiveRequest, SeekTo, SettleOp, SettleStatus, SettledAs, Terms,
 };
 use whimbrel::model::{
-    Attributes, Filter, GroupId, GroupSettings, Message, Place, Receipt, RetryPolicy, Start, Subscription,
-    Timestamp, TopicSettings, parse_duration,
+    Attributes, Filter, Fingerprint, GroupId, GroupSettings, KeyHash, Message, Place, Position, Receipt,
+    RequestKey, RetryPolicy, Start, Subscription, Timestamp, TopicSettings, parse_duration,
 };
 
 use world::{START, World};
@@ -134,6 +134,7 @@ impl Story {
                 return format!("it is {}", clock(self.world.now));
             }
             "show" => return self.show(words.plain[1]),
+            "keys" => return format!("{} remembered", self.world.machine.remembered_keys()),
             _ => {}
         }
         let receipts = self.receipts.clone();
@@ -262,7 +263,9 @@ fn one(draft: &mut Draft, words: &Words<'_>, candidates: &Candidates) -> Answer 
     match words.plain[0] {
         "topic" => {
             let queues = u16::try_from(words.number("queues").unwrap_or(1)).unwrap();
-            let settings = TopicSettings { queues, ..TopicSettings::default() };
+            let usual = TopicSettings::default();
+            let idempotency_window_ms = words.millis("window").unwrap_or(usual.idempotency_window_ms);
+            let settings = TopicSettings { queues, idempotency_window_ms, ..usual };
             text(draft.put_topic(name.parse().unwrap(), settings, PutMode::Upsert), |done| {
                 format!("{done:?}")
             })
@@ -342,9 +345,27 @@ fn produce(draft: &mut Draft, topic: &str, words: &Words<'_>) -> Answer {
     let request = ProduceRequest {
         topic: topic.parse().unwrap(),
         auto_create: words.has("auto"),
-        messages: words.plain[2..].iter().filter(|word| **word != "auto").map(new).collect(),
+        messages: words.plain[2..]
+            .iter()
+            .filter(|word| !matches!(**word, "auto" | "atomic"))
+            .map(new)
+            .collect(),
     };
-    text(draft.produce(&request), |results| {
+    let fingerprint = Fingerprint::new(&words.plain.join(" ")).finish();
+    let key = |key: &&str| RequestKey { key: KeyHash::of("", &request.topic, key), fingerprint };
+    let terms = Terms {
+        atomic: words.has("atomic"),
+        key: words.named.get("once").map(key),
+        keys_max: usize::try_from(words.number("keys_max").unwrap_or(1_000)).unwrap(),
+    };
+    text(draft.produce_on(&request, &terms), |outcome| {
+        let results = match outcome {
+            ProduceOutcome::Now(results) => results,
+            ProduceOutcome::Before(Position { index: OWN_ENTRY, slot }) => {
+                return format!("before, in this entry, slot {slot}");
+            }
+            ProduceOutcome::Before(at) => return format!("before, in entry {}, slot {}", at.index, at.slot),
+        };
         let line = |result: Result<whimbrel::machine::Accepted, whimbrel::machine::Refusal>| match result {
             Err(refusal) => format!("refused: {refusal}"),
             Ok(accepted) => match (accepted.offset, accepted.due) {

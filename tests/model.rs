@@ -2,7 +2,8 @@
 //! each group what became of each. `WHIMBREL_SEED` runs one seed, `WHIMBREL_CASES` says how many.
 //!
 //! It checks that no acknowledged message is lost (I1) or invented (I2), offsets (I4), order (I5), acks that stay (I6),
-//! one lease at a time and no stale receipt (I7), attempts and dead letters (I8), groups apart (I10), schedules (I13);
+//! one lease at a time and no stale receipt (I7), attempts and dead letters (I8), groups apart (I10), schedules (I13), keys
+//! that are remembered as long as promised, over restarts (I20);
 //! the world beneath checks the machine's invariants and the digests of a second machine after every command.
 
 #![allow(
@@ -17,17 +18,18 @@ mod auditor;
 mod world;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use whimbrel::machine::{Delay, NewMessage, ProduceRequest, PutMode, ReceiveRequest, SeekTo, SettleOp};
+use whimbrel::machine::{PutMode, ReceiveRequest, SeekTo, SettleOp};
 use whimbrel::model::{
-    Attributes, Filter, GroupSettings, Message, Position, Receipt, RetryPolicy, Subscription, Timestamp,
-    TopicName, TopicSettings,
+    Filter, GroupSettings, Position, Receipt, RetryPolicy, Subscription, Timestamp, TopicName, TopicSettings,
 };
 
+use auditor::CarriedOut;
 use world::World;
 
 const TOPICS: [&str; 2] = ["a", "b"];
+/// How long a key is remembered at least, by topic.
+const WINDOWS_MS: [u64; 2] = [20_000, 300_000];
 const MAX_ATTEMPTS: u32 = 3;
 const RETRY_MS: u64 = 1_000;
 const LEASE_MS: u64 = 5_000;
@@ -93,6 +95,7 @@ struct Model {
     groups: Vec<Group>,
     sent: Vec<Sent>,
     receipts: Vec<(usize, Receipt)>,
+    carried_out: Vec<CarriedOut>,
 }
 
 type Checked = Result<(), String>;
@@ -113,8 +116,8 @@ impl Model {
         ];
         let mut world = World::new();
         world.decide(|draft, candidates| {
-            for topic in TOPICS {
-                let settings = TopicSettings { queues: 2, ..TopicSettings::default() };
+            for (topic, idempotency_window_ms) in TOPICS.into_iter().zip(WINDOWS_MS) {
+                let settings = TopicSettings { queues: 2, idempotency_window_ms, ..TopicSettings::default() };
                 draft.put_topic(topic.parse().unwrap(), settings, PutMode::Upsert).unwrap();
             }
             for group in &groups {
@@ -140,7 +143,7 @@ impl Model {
                     .unwrap();
             }
         });
-        Model { world, random: seed, groups, sent: Vec::new(), receipts: Vec::new() }
+        Model { world, random: seed, groups, sent: Vec::new(), receipts: Vec::new(), carried_out: Vec::new() }
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014), below `end`.
@@ -155,7 +158,8 @@ impl Model {
         for _ in 0..commands {
             self.world.window = [2, 5, usize::MAX][self.below(3)];
             match self.below(20) {
-                0..=4 => self.produce()?,
+                0..=3 => self.produce()?,
+                4 => self.send_again()?,
                 5..=10 => self.receive(None)?,
                 11..=16 => self.settle()?,
                 17 => self.wait()?,
@@ -165,57 +169,6 @@ impl Model {
             }
         }
         self.drain()
-    }
-
-    fn produce(&mut self) -> Checked {
-        let topic = self.below(2);
-        let count = 1 + self.below(4);
-        let mut news = Vec::new();
-        for at in 0..count {
-            let key = (self.below(3) > 0).then(|| format!("k{}", self.below(3)));
-            let tag = [None, Some("red"), Some("blue")][self.below(3)];
-            let ttl_ms = (self.below(5) == 0).then_some(1_500);
-            let delay = if self.below(5) == 0 { Delay::For(2_000) } else { Delay::None };
-            let body = format!("m{}", self.sent.len() + at);
-            let attributes = Attributes {
-                tag: tag.map(Into::into),
-                ordering_key: key.as_deref().map(Into::into),
-                ..Attributes::default()
-            };
-            let message = Arc::new(Message { body: body.clone().into(), attributes });
-            news.push((NewMessage { message, queue: None, delay, ttl_ms }, key, tag, body));
-        }
-        let messages = news.iter().map(|(new, ..)| new.clone()).collect();
-        let request = ProduceRequest { topic: name(topic), auto_create: false, messages };
-        let (answer, index) = self.world.decide(|draft, _| draft.produce(&request));
-        for (accepted, (new, key, tag, body)) in answer.map_err(|r| r.to_string())?.into_iter().zip(news) {
-            let accepted = accepted.map_err(|refusal| refusal.to_string())?;
-            let at_end = self.end(topic, accepted.queue);
-            ensure(accepted.offset.is_none_or(|offset| offset == at_end), || "I4: offset".into())?;
-            let seen = Seen {
-                state: State::Ready,
-                failures: 0,
-                ran_out: None,
-                nacked: None,
-                last: (0, 0),
-                failed_since: false,
-                place: (accepted.offset.unwrap_or(u64::MAX), 0),
-                never_expires: false,
-            };
-            self.sent.push(Sent {
-                position: Position { index, slot: accepted.slot },
-                topic,
-                queue: accepted.queue,
-                offset: accepted.offset,
-                due: accepted.due.unwrap_or(self.world.now),
-                ttl_ms: new.ttl_ms,
-                tag,
-                key,
-                body,
-                by_group: vec![seen; self.groups.len()],
-            });
-        }
-        Ok(())
     }
 
     fn end(&self, topic: usize, queue: u16) -> u64 {

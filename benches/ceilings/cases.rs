@@ -112,6 +112,7 @@ fn plan(args: &Args, url: BaseUrl) -> Plan {
         topic: "bench".to_owned(),
         connections: 1,
         size: args.size,
+        keyed: false,
         batch: 1,
         depth: 1,
         interval: None,

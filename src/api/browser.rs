@@ -123,7 +123,7 @@ pub(super) fn mark_allowed(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("ETag, Location, Retry-After, X-Request-Id"),
+        HeaderValue::from_static("ETag, Location, Retry-After, X-Request-Id, Idempotency-Replayed"),
     );
 }
 

@@ -255,11 +255,6 @@ pub(crate) fn from_headers(headers: &HeaderMap, body: Bytes) -> Result<NewMessag
                 }
                 continue;
             }
-            b"idempotency-key" => {
-                let text =
-                    "is not supported yet; it is refused because ignoring it could store a message twice";
-                return Err(Problem::at(Code::NotSupported, Place::Header(name.to_owned()), text));
-            }
             b"content-type" => &mut attributes.content_type,
             b"content-encoding" => &mut attributes.content_encoding,
             b"traceparent" => {

@@ -30,6 +30,7 @@ mod router;
 mod serve;
 mod settle;
 mod stream;
+mod terms;
 mod topics;
 mod unasked;
 

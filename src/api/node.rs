@@ -101,7 +101,7 @@ pub(super) async fn limits(State(api): State<Api>, call: Call) -> Answer {
 pub(crate) fn write_limits(out: &mut Json, api: &Api) {
     let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     let max_wait_ms = u64::try_from(api.options.max_wait.as_millis()).unwrap_or(u64::MAX);
-    let limits: [(&str, u64); 29] = [
+    let limits: [(&str, u64); 32] = [
         ("name_bytes_max", count(model::NAME_BYTES_MAX)),
         ("body_bytes_max", count(model::BODY_BYTES_MAX)),
         ("batch_messages_max", count(model::BATCH_MESSAGES_MAX)),
@@ -113,6 +113,9 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("keys_max", count(model::KEYS_MAX)),
         ("key_bytes_max", count(model::KEY_BYTES_MAX)),
         ("ordering_key_bytes_max", count(model::ORDERING_KEY_BYTES_MAX)),
+        ("idempotency_key_bytes_max", count(model::IDEMPOTENCY_KEY_BYTES_MAX)),
+        ("idempotency_keys_max", count(api.options.idempotency_keys_max)),
+        ("idempotency_window_ms_max", model::IDEMPOTENCY_WINDOW_MS_MAX),
         ("delay_ms_max", model::DELAY_MS_MAX),
         ("ttl_ms_max", model::TTL_MS_MAX),
         ("lease_ms_min", model::LEASE_MS_MIN),

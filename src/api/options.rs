@@ -17,6 +17,8 @@ use crate::model::SOCKETS_MAX;
 pub struct Options {
     /// Whether a missing topic is made when it is named.
     pub auto_create_topics: bool,
+    /// Most idempotency keys the broker remembers, for people.
+    pub idempotency_keys_max: usize,
     /// Longest wait of a receive.
     pub max_wait: Duration,
     /// How long a stop waits for open requests.
@@ -52,6 +54,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             auto_create_topics: true,
+            idempotency_keys_max: 4_000_000,
             max_wait: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
             max_connections: 16_384,

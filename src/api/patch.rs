@@ -135,10 +135,10 @@ mod tests {
     #[test]
     fn null_is_the_default_and_what_is_unknown_is_named() {
         let patch = |value: Value| Patch(value.as_object().unwrap().clone());
-        let settings = TopicSettings { queues: 9, max_age_ms: 5_000 };
+        let settings = TopicSettings { queues: 9, max_age_ms: 5_000, ..TopicSettings::default() };
         let merged = patch(json!({"queues": null})).merge(&settings).unwrap();
         let patched: TopicSettings = read_merged(&merged).unwrap();
-        assert_eq!(patched, TopicSettings { queues: 4, max_age_ms: 5_000 });
+        assert_eq!(patched, TopicSettings { queues: 4, max_age_ms: 5_000, ..TopicSettings::default() });
         let problem = patch(json!({"colour": null})).merge(&settings).unwrap_err();
         assert!(problem.detail.starts_with("/colour: unknown field"), "{}", problem.detail);
         let merged = patch(json!({"queues": "x"})).merge(&settings).unwrap();

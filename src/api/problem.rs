@@ -10,6 +10,7 @@ pub(crate) use codes::Code;
 pub use codes::Row;
 
 use super::json_out::Json;
+use super::terms;
 use crate::broker::BrokerError;
 use crate::machine::Refusal;
 use crate::model::MessageError;
@@ -198,6 +199,12 @@ impl From<&Refusal> for Problem {
             Refusal::TooManyHeld(_) => Code::Overloaded,
             Refusal::DeadLetterNotFound => Code::DeadLetterNotFound,
             Refusal::TopicGone(_) => Code::TopicGone,
+            Refusal::IdempotencyMismatch => Code::IdempotencyMismatch,
+            Refusal::IdempotencyFull(_) => Code::IdempotencyFull,
+            Refusal::NoneStored { named, count, of } => {
+                let placed = terms::placed(named, |at| format!("/messages/{at}"));
+                return terms::none_stored(placed, (*count, *of));
+            }
         };
         Problem::new(code, refusal.to_string())
     }

@@ -15,8 +15,9 @@ use super::json_out::Json;
 use super::message_in::{EVENT, EVENTS, MessageForm, from_headers, header_of, is_media_type};
 use super::options::Api;
 use super::problem::{Code, Place, Problem};
-use crate::broker::ProducedMessage;
-use crate::machine::NewMessage;
+use super::terms;
+use crate::broker::{BrokerError, ProduceAnswer, ProducedMessage, ProducedOn};
+use crate::machine::{NewMessage, ProduceRequest, Refusal, Terms};
 use crate::model::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, TopicName, objects};
 
 /// `POST /v1/topics/{topic}/messages`: the body is the payload. The hot path: one answer buffer, three headers.
@@ -26,17 +27,45 @@ pub(super) async fn one(State(api): State<Api>, FreeCall(mut call): FreeCall, re
     call.query.finish()?;
     let (parts, body) = request.into_parts();
     check_client(&parts.headers)?;
+    let key = terms::key_of(&parts.headers)?;
     let body = read_body(&api, body, BODY_BYTES_MAX).await?;
     let message = from_headers(&parts.headers, body)?;
+    if let Some(key) = key {
+        return once(&api, topic, auto_create, (message, &key)).await;
+    }
     let answers = api.broker.produce(topic.clone(), auto_create, vec![message]).await?;
+    let produced = answer_of_one(answers)?;
+    Ok(created(&topic, &produced))
+}
+
+/// What became of the only message of a request; a refusal names the header that is to blame.
+fn answer_of_one(answers: Vec<ProduceAnswer>) -> Result<ProducedMessage, Problem> {
     match answers.into_iter().next() {
-        Some(Ok(produced)) => Ok(created(&topic, &produced)),
+        Some(Ok(produced)) => Ok(produced),
         Some(Err(refusal)) => Err(Problem::of_message(&refusal, |field| {
             let header = header_of(field).map_or_else(|| field.to_owned(), str::to_owned);
             Place::Header(header)
         })),
         None => Err(Problem::new(Code::Fault, "the broker gave no answer for the message")),
     }
+}
+
+/// As [`one`], under a key.
+async fn once(api: &Api, topic: TopicName, auto_create: bool, (message, key): (NewMessage, &str)) -> Answer {
+    let terms = Terms { key: Some(terms::of_one(key, &topic, &message)), ..Terms::default() };
+    let request = ProduceRequest { topic: topic.clone(), auto_create, messages: vec![message] };
+    let ProducedOn { answers, replayed } = api.broker.produce_on(request, terms).await?;
+    let produced = answer_of_one(answers)?;
+    Ok(marked(created(&topic, &produced), replayed))
+}
+
+/// Says of an answer that it was given before, when it was.
+fn marked(mut response: Response, replayed: bool) -> Response {
+    if replayed {
+        let (name, value) = terms::REPLAYED;
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 /// 201 with `Location` and the message's place, cut from one buffer.
@@ -82,9 +111,12 @@ pub(crate) fn write_produced(out: &mut Json, topic: &TopicName, produced: &Produ
 pub(super) async fn batch(State(api): State<Api>, mut call: Call, headers: HeaderMap, body: Body) -> Answer {
     let topic: TopicName = call.path("topic")?;
     let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
+    let atomic = call.query.truth("atomic")?.unwrap_or(false);
     call.query.finish()?;
     let form = BatchForm::of(&headers)?;
+    let key = terms::key_of(&headers)?;
     let body = read_body(&api, body, BATCH_BYTES_MAX).await?;
+    let key = key.map(|key| terms::of_batch(&key, &topic, (form.name(), atomic), &body));
     let built = match form {
         BatchForm::Json => from_json(&body)?,
         BatchForm::Lines => from_lines(&body)?,
@@ -94,15 +126,17 @@ pub(super) async fn batch(State(api): State<Api>, mut call: Call, headers: Heade
     if built.len() > BATCH_MESSAGES_MAX {
         return Err(Problem::too_large("messages in one batch", BATCH_MESSAGES_MAX));
     }
-    produce_built(&api, (&topic, auto_create), form, built).await
+    let terms = Terms { atomic, key, ..Terms::default() };
+    produce_built(&api, (&topic, auto_create), form, (built, terms)).await
 }
 
-/// Produces the messages that could be built, and puts every outcome back in input order.
+/// Produces the messages that could be built, and puts every outcome back in input order. An atomic request fails as a
+/// whole when one could not be.
 async fn produce_built(
     api: &Api,
     (topic, auto_create): (&TopicName, bool),
     form: BatchForm,
-    built: Vec<Built>,
+    (built, terms): (Vec<Built>, Terms),
 ) -> Answer {
     let mut messages = Vec::with_capacity(built.len());
     let outcomes: Vec<(usize, Option<Problem>)> = built
@@ -115,10 +149,22 @@ async fn produce_built(
             Err(problem) => (at, Some(problem.within(&form.pointer(at)))),
         })
         .collect();
-    let answers = if messages.is_empty() {
-        Vec::new()
+    if terms.atomic && messages.len() < outcomes.len() {
+        let of = outcomes.len();
+        let problems = outcomes.into_iter().filter_map(|(_, problem)| problem).collect();
+        return Err(terms::none_stored(problems, (of - messages.len(), of)));
+    }
+    let ProducedOn { answers, replayed } = if messages.is_empty() {
+        ProducedOn { answers: Vec::new(), replayed: false }
     } else {
-        api.broker.produce(topic.clone(), auto_create, messages).await?
+        let request = ProduceRequest { topic: topic.clone(), auto_create, messages };
+        api.broker.produce_on(request, terms).await.map_err(|error| match error {
+            BrokerError::Refused(Refusal::NoneStored { named, count, of }) => {
+                let at = |number: usize| outcomes.get(number).map_or(number, |(at, _)| *at);
+                terms::none_stored(terms::placed(&named, |number| form.pointer(at(number))), (count, of))
+            }
+            other => other.into(),
+        })?
     };
     let mut answers = answers.into_iter();
     let mut failed = 0;
@@ -147,7 +193,7 @@ async fn produce_built(
     out.close_list();
     out.number_field("failed", failed);
     out.close();
-    Ok(json(StatusCode::OK, out))
+    Ok(marked(json(StatusCode::OK, out), replayed))
 }
 
 /// How a batch is written.
@@ -172,10 +218,6 @@ impl BatchForm {
 
     /// By Content-Type alone: NDJSON and events say so, everything else is taken for JSON.
     fn of(headers: &HeaderMap) -> Result<BatchForm, Problem> {
-        if headers.contains_key("idempotency-key") {
-            let text = "header Idempotency-Key is not supported yet; ignoring it could store messages twice";
-            return Err(Problem::new(Code::NotSupported, text));
-        }
         let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         match content_type {
             lines if is_media_type(lines, "application/x-ndjson") => Ok(BatchForm::Lines),
@@ -185,6 +227,14 @@ impl BatchForm {
                 Err(Problem::new(Code::UnsupportedMediaType, text))
             }
             _ => Ok(BatchForm::Json),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            BatchForm::Json => "json",
+            BatchForm::Lines => "lines",
+            BatchForm::Events => "events",
         }
     }
 }

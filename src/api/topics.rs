@@ -85,6 +85,7 @@ fn write_topic(out: &mut Json, view: &TopicView) {
     out.plain(&view.name);
     out.number_field("queues", view.settings.queues.into());
     out.number_field("max_age_ms", view.settings.max_age_ms);
+    out.number_field("idempotency_window_ms", view.settings.idempotency_window_ms);
     out.key("made_at");
     out.plain(view.made_at);
     out.number_field("scheduled", view.scheduled);

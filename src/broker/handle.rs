@@ -19,6 +19,7 @@ use crate::model::{
 use super::ask::{Adjustment, Ask, Request, Subscriber, Waiting};
 use super::core::Core;
 use super::error::BrokerError;
+use super::produce::{no_room, stored};
 use super::read::{self, DeliveredMessage, Loading};
 use super::subscription::{SubscribeRequest, Subscription};
 
@@ -86,21 +87,13 @@ impl Broker {
         messages: Vec<NewMessage>,
     ) -> Result<Vec<ProduceAnswer>, BrokerError> {
         if !self.core.may_produce() {
-            return Err(BrokerError::DiskFull(
-                "free disk space is under the reserve; receive and settle still work, and producing goes on once there is space".to_owned(),
-            ));
+            return Err(no_room());
         }
         let bytes = messages.iter().map(|new| new.message.body.len() + 256).sum();
         let auto_create = auto_create && self.core.options.auto_create_topics;
         let request = ProduceRequest { topic, auto_create, messages };
         let (answers, index) = self.decide(bytes, move |draft| draft.produce(&request)).await?;
-        let produced = |accepted: crate::machine::Accepted| ProducedMessage {
-            id: MessageId::new(Position { index, slot: accepted.slot }),
-            queue: accepted.queue,
-            offset: accepted.offset,
-            due: accepted.due,
-        };
-        Ok(answers.into_iter().map(|answer| answer.map(produced)).collect())
+        Ok(answers.into_iter().map(|answer| answer.map(|accepted| stored(accepted, index))).collect())
     }
 
     /// Leases messages, waiting up to `wait` for the first one. Dropping the future before it answers gives the leases

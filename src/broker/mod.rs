@@ -15,6 +15,7 @@ mod handle;
 mod health;
 mod indexer;
 mod look;
+mod produce;
 mod proposer;
 mod read;
 mod room;
@@ -27,6 +28,7 @@ mod waiters;
 
 pub use error::BrokerError;
 pub use handle::{Broker, ProduceAnswer, ProducedMessage, SettleAnswer, Waited};
+pub use produce::ProducedOn;
 pub use read::{Browsed, DeliveredMessage, Loaded, Loading, StoredMessage};
 pub use start::{Applying, Options, Running, StartError};
 pub use subscription::{CloseHow, CreditMode, Pushed, SubscribeRequest, Subscription};

@@ -33,6 +33,8 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 pub struct Options {
     /// Whether a missing topic is made when it is named.
     pub auto_create_topics: bool,
+    /// Most idempotency keys that are remembered at a time.
+    pub idempotency_keys_max: usize,
     /// How long a request may wait for its answer.
     pub request_timeout: Duration,
     /// This node's number.

@@ -3,6 +3,7 @@
 use crate::model::{GroupId, Position, Timestamp};
 
 use super::facts::{Batch, Fact};
+use super::keys::KeyTable;
 use super::progress::Where;
 use super::state::Machine;
 
@@ -22,6 +23,8 @@ pub struct Effects {
     pub woken: std::collections::BTreeSet<GroupId>,
     /// Leases of WebSocket subscriptions (session not 0) that ended.
     pub ended: Vec<Ended>,
+    /// Keys that were forgotten: memory that is freed by whoever drops this, when no lock is held any more.
+    pub freed: Vec<KeyTable>,
 }
 
 /// The end of one lease of a WebSocket subscription.
@@ -111,6 +114,8 @@ impl Machine {
             Fact::DeadPurged { group } => self.apply_purged(*group),
             Fact::Kept { topic, firsts } => self.apply_kept(*topic, firsts),
             Fact::Swept { count } => self.apply_swept(*count, time),
+            Fact::Remembered(remembered) => self.apply_remembered(remembered, at),
+            Fact::Forgotten { topic, until } => self.apply_forgotten(*topic, *until, effects),
         }
     }
 }

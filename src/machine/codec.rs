@@ -37,6 +37,8 @@
 //! | DeadPurged | 21 | group |
 //! | Kept | 22 | topic, count, each: queue, offset |
 //! | Swept | 23 | count |
+//! | Remembered | 24 | see `remembered.rs` |
+//! | Forgotten | 25 | topic, until |
 //!
 //! *place*: offset, turn. *places*: count, each: offset as delta to the one before, turn. *position*: index plus 1
 //! (0: this very entry), slot. *cause*: byte 0 none, 1 ran out, 2 broken, 3 nacked, 4 nacked with a reason (text), 5
@@ -45,6 +47,7 @@
 mod delivered;
 pub(super) mod fields;
 mod produced;
+mod remembered;
 #[cfg(test)]
 mod tests;
 
@@ -85,6 +88,8 @@ mod kind {
     pub(super) const DEAD_PURGED: u8 = 21;
     pub(super) const KEPT: u8 = 22;
     pub(super) const SWEPT: u8 = 23;
+    pub(super) const REMEMBERED: u8 = 24;
+    pub(super) const FORGOTTEN: u8 = 25;
 }
 
 /// The header of a batch: everything but its facts.
@@ -190,6 +195,10 @@ fn put_fact(out: &mut BytesMut, fact: &Fact) {
             out.put_u8(kind::SCHEDULE_DUE);
             produced::put_schedule_due(out, due);
         }
+        Fact::Remembered(remembered) => {
+            out.put_u8(kind::REMEMBERED);
+            remembered::put_remembered(out, remembered);
+        }
         Fact::Delivered(delivered) => {
             out.put_u8(kind::DELIVERED);
             delivered::put_delivered(out, delivered);
@@ -276,8 +285,12 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
             }
         }
         Fact::Swept { count } => put_numbers(out, kind::SWEPT, [*count]),
+        Fact::Forgotten { topic, until } => {
+            put_numbers(out, kind::FORGOTTEN, [u64::from(topic.0), until.0]);
+        }
         // The frequent ones are written above.
         Fact::Produced(_)
+        | Fact::Remembered(_)
         | Fact::ScheduleDue(_)
         | Fact::Delivered(_)
         | Fact::Acked { .. }
@@ -311,6 +324,7 @@ impl Fact {
         let fact = match kind {
             kind::SCHEDULE_DUE => Fact::ScheduleDue(produced::schedule_due(&mut reader)?),
             kind::DELIVERED => Fact::Delivered(delivered::delivered(&mut reader)?),
+            kind::REMEMBERED => Fact::Remembered(remembered::remembered(&mut reader)?),
             kind::ACKED..=kind::EXPIRED => settled(kind, &mut reader)?,
             _ => rare(kind, &mut reader)?,
         };
@@ -385,6 +399,7 @@ fn rare(kind: u8, reader: &mut Reader<'_>) -> Result<Fact, DecodeError> {
             Fact::Kept { topic, firsts }
         }
         kind::SWEPT => Fact::Swept { count: reader.small()? },
+        kind::FORGOTTEN => Fact::Forgotten { topic: reader.topic()?, until: reader.time()? },
         _ => return Err(DecodeError { at: 0, what: "an unknown kind of fact" }),
     })
 }

@@ -102,6 +102,14 @@ impl Walk {
         for schedule in &machine.schedule_trash {
             self.schedule(schedule);
         }
+        for (topic, until, generation) in machine.keys.generations() {
+            self.numbers([topic.0.into(), until.0, generation.len() as u64]);
+            for (key, told) in generation.iter() {
+                self.hash.update(&key.0.to_le_bytes());
+                self.number(told.fingerprint);
+                self.position(told.position);
+            }
+        }
     }
 
     fn schedule(&mut self, schedule: &Schedule) {
@@ -116,7 +124,8 @@ impl Walk {
     fn topic(&mut self, topic: &Topic) {
         self.text(topic.name.as_str());
         let settings = &topic.settings;
-        self.numbers([settings.queues.into(), settings.max_age_ms, topic.made_at.0]);
+        self.numbers([settings.queues.into(), settings.max_age_ms, settings.idempotency_window_ms]);
+        self.number(topic.made_at.0);
         self.schedule(&topic.schedule);
         self.numbers([topic.next_queue.into(), topic.queues.len() as u64]);
         for queue in &topic.queues {

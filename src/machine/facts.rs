@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    DeadReason, GroupId, GroupName, GroupSettings, Message, Millis, Place, Position, QueueNo, Timestamp,
-    TopicId, TopicName, TopicSettings,
+    DeadReason, GroupId, GroupName, GroupSettings, KeyHash, Message, Millis, Place, Position, QueueNo,
+    Timestamp, TopicId, TopicName, TopicSettings,
 };
 
 use crate::model::QueueEntry;
@@ -241,6 +241,15 @@ pub enum Fact {
         /// How many.
         count: u32,
     },
+    /// The messages directly before this were accepted under an idempotency key.
+    Remembered(Remembered),
+    /// The window of these idempotency keys is over.
+    Forgotten {
+        /// The topic.
+        topic: TopicId,
+        /// When they were to be forgotten; with the topic this names them.
+        until: Timestamp,
+    },
 }
 
 impl Fact {
@@ -257,6 +266,7 @@ impl Fact {
                 24 + 12 * places.len()
             }
             Fact::Expired { places, beyond, .. } => 24 + 12 * places.len() + 40 * beyond.len(),
+            Fact::Remembered(remembered) => 48 + 8 * remembered.refused.len(),
             Fact::Redriven { positions, .. } => 16 + 12 * positions.len(),
             Fact::Sought { targets, .. } => 24 + 10 * targets.len(),
             Fact::GroupMade { starts, .. } | Fact::GroupChanged { starts, .. } => {
@@ -311,6 +321,43 @@ pub enum ProducedAs {
         /// When it becomes ready.
         due: Timestamp,
     },
+}
+
+/// A request with an idempotency key was carried out: everything that its answer was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The topic.
+    pub topic: TopicId,
+    /// The key and whose it is.
+    pub key: KeyHash,
+    /// The fingerprint of the request.
+    pub fingerprint: u64,
+    /// The key is forgotten then, and not before.
+    pub until: Timestamp,
+    /// How many messages were accepted: the facts directly before this one, in the order of the request.
+    pub messages: u16,
+    /// Which messages of the request were refused, counted from 0, and why.
+    pub refused: Vec<(u16, RefusedAs)>,
+}
+
+/// Why one message of a request was refused while others were accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedAs {
+    /// An explicit queue that the topic did not have.
+    QueueNotFound {
+        /// What was asked for.
+        queue: u64,
+        /// How many there were.
+        queues: QueueNo,
+    },
+    /// Both an explicit queue and an ordering key.
+    QueueAndOrderingKey,
+    /// Too many scheduled, dead, and handed out messages.
+    TooManyHeld,
+    /// `delay_ms` out of range.
+    DelayTooLong,
+    /// `deliver_at` out of range.
+    DeliverAtTooLate,
 }
 
 /// A scheduled message that became ready. Its entry names the message by its real position, never [`OWN_ENTRY`].

@@ -6,7 +6,7 @@
 //!
 //! | record | byte | fields ([`crate::model::wire`] says how each looks) |
 //! | --- | --- | --- |
-//! | Header | 1, always first | version (byte, 2), now, applied, base, next topic, next group |
+//! | Header | 1, always first | version (byte, 3), now, applied, base, next topic, next group |
 //! | Topic | 2 | topic, name, settings (JSON), made at, next queue, scheduled, count of queues (next offset, first kept), count of groups (group) |
 //! | Group | 3 | group, name, settings (JSON), made at, paused (byte), in flight, retrying |
 //! | Progress | 4 | topic, queue, and a progress of the group before |
@@ -20,6 +20,8 @@
 //! | End | 12, always last | number of records before it |
 //! | Void | 13 | start, end: a range of the progress before whose receipts are expired; since version 2 |
 //! | Schedule trash | 14 | none; scheduled messages of a deleted topic follow; since version 2 |
+//! | Keys | 15 | topic, until: a generation of idempotency keys; since version 3 |
+//! | Key | 16 | a key of the generation before: key (two fixed), fingerprint (fixed), position |
 //!
 //! `records.rs` has the tables of progress, item and dead letter. What follows from the rest is not written: names,
 //! ready sets, lanes of ordered groups, what was redriven, what is scheduled first, how much is held.
@@ -32,19 +34,21 @@ mod tests;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::model::seeded::{self, SeededBug};
 use crate::model::wire::{put_count, put_number, put_text};
-use crate::model::{GroupId, Position, QueueNo, Timestamp, TopicId};
+use crate::model::{GroupId, KeyHash, Position, QueueNo, Timestamp, TopicId};
 
-use super::codec::fields::{put_json, put_place, put_position};
+use super::codec::fields::{put_json, put_key, put_place, put_position};
+use super::keys::Told;
 use super::state::{
     Dead, Deadline, DeadlineKind, Group, Item, Machine, Progress, Schedule, Scheduled, Topic,
 };
 
 pub use decode::ImageDecoder;
 
-/// Version 1 had neither void ranges nor schedule trash: it is read as a state without any, and what it still has in
-/// the schedule of deleted topics is passed over.
-const VERSION: u8 = 2;
+/// Version 2 had no keys. Version 1 had neither void ranges nor schedule trash: it is read as a state without any, and
+/// what it still has in the schedule of deleted topics is passed over.
+const VERSION: u8 = 3;
 
 /// A chunk is closed once it has this many bytes. A record is far smaller, settings aside (at most about half a MiB).
 const CHUNK_BYTES: usize = 512 << 10;
@@ -65,6 +69,8 @@ mod kind {
     pub(super) const END: u8 = 12;
     pub(super) const VOID: u8 = 13;
     pub(super) const SCHEDULE_TRASH: u8 = 14;
+    pub(super) const KEYS: u8 = 15;
+    pub(super) const KEY: u8 = 16;
 }
 
 /// One record, still where it lies in the state.
@@ -82,6 +88,8 @@ enum Record<'a> {
     Trash(&'a Progress),
     DeadTrash,
     ScheduleTrash,
+    Keys(TopicId, Timestamp),
+    Key(KeyHash, Told),
 }
 
 impl Machine {
@@ -128,6 +136,7 @@ impl Machine {
             dead_trash,
             schedule_trash,
             held: _,
+            keys,
         } = self;
         std::iter::once(Record::Header(self))
             .chain(topics.iter().map(|(id, topic)| Record::Topic(*id, topic)))
@@ -146,6 +155,12 @@ impl Machine {
             .chain(schedule_trash.iter().flat_map(|schedule| {
                 std::iter::once(Record::ScheduleTrash).chain(scheduled_records(TopicId(0), schedule))
             }))
+            .chain(keys.generations().filter(|_| !seeded::active(SeededBug::KeysForgotten)).flat_map(
+                |(topic, until, generation)| {
+                    std::iter::once(Record::Keys(topic, until))
+                        .chain(generation.iter().map(|(key, told)| Record::Key(key, told)))
+                },
+            ))
     }
 }
 
@@ -216,6 +231,16 @@ fn put_record(out: &mut BytesMut, record: &Record<'_>) {
         }
         Record::DeadTrash => out.put_u8(kind::DEAD_TRASH),
         Record::ScheduleTrash => out.put_u8(kind::SCHEDULE_TRASH),
+        Record::Keys(topic, until) => {
+            out.put_u8(kind::KEYS);
+            put_number(out, topic.0);
+            put_number(out, until.0);
+        }
+        Record::Key(key, told) => {
+            out.put_u8(kind::KEY);
+            put_key(out, *key, told.fingerprint);
+            put_position(out, told.position);
+        }
     }
 }
 

@@ -43,6 +43,10 @@ impl Machine {
                 format!("a group of topic {name} has no progress")
             })?;
         }
+        self.keys.check()?;
+        for (topic, _, _) in self.keys.generations() {
+            ensure(self.topics.contains_key(&topic), || format!("keys of {topic:?}, which is gone"))?;
+        }
         for (id, group) in &self.groups {
             self.check_group(*id, group).map_err(|broken| format!("group {}: {broken}", group.name))?;
         }

@@ -17,8 +17,10 @@ mod draft;
 mod facts;
 mod groups;
 mod held;
+mod idempotency;
 mod image;
 mod invariants;
+mod keys;
 mod lane;
 mod produce;
 mod progress;
@@ -43,14 +45,16 @@ pub use apply::{Applied, Effects, Ended};
 pub use codec::{BatchHeader, ProducedMeta, decode_message};
 pub use draft::{Candidates, Draft};
 pub use facts::{
-    Batch, Delivered, Expiry, Fact, FailCause, Fresh, OWN_ENTRY, Produced, ProducedAs, ScheduleDue,
+    Batch, Delivered, Expiry, Fact, FailCause, Fresh, OWN_ENTRY, Produced, ProducedAs, RefusedAs, Remembered,
+    ScheduleDue,
 };
 pub use image::ImageDecoder;
+pub use keys::{KeyTable, Told};
 pub use ranges::Ranges;
 pub use refusal::Refusal;
 pub use requests::{
-    Accepted, Delay, Leased, NewMessage, ProduceRequest, PutDone, PutMode, ReceiveRequest, Received,
-    SeekCounts, SeekTo, SettleOp, SettleStatus, SettledAs,
+    Accepted, Delay, Leased, NewMessage, ProduceOutcome, ProduceRequest, PutDone, PutMode, ReceiveRequest,
+    Received, SeekCounts, SeekTo, SettleOp, SettleStatus, SettledAs, Terms,
 };
 pub use state::{
     Dead, Deadline, DeadlineKind, Group, History, Item, ItemState, LastEnd, Lease, Machine, Progress,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{DELAY_MS_MAX, Position, QueueNo, Timestamp, TopicId, TopicName, TopicSettings};
+use crate::model::{DELAY_MS_MAX, HELD_MAX, Position, QueueNo, Timestamp, TopicId, TopicName, TopicSettings};
 
 use super::apply::Effects;
 use super::draft::Draft;
@@ -10,6 +10,9 @@ use super::facts::{Fact, Produced, ProducedAs};
 use super::refusal::Refusal;
 use super::requests::{Accepted, Delay, NewMessage, ProduceRequest};
 use super::state::Machine;
+
+/// Most messages that the refusal of an atomic request names.
+const NAMED_MAX: usize = 20;
 
 impl Draft {
     /// Accepts messages, each for itself: the answers are in input order.
@@ -30,6 +33,34 @@ impl Draft {
             return Err(Refusal::TopicNotFound(name.clone()));
         }
         self.new_topic(name.clone(), TopicSettings::default())
+    }
+
+    /// Whether every message of the request would be accepted.
+    ///
+    /// # Errors
+    /// Names the first that would not be; or as [`Draft::produce`].
+    pub(super) fn check_all(&self, request: &ProduceRequest) -> Result<(), Refusal> {
+        let topic = self.machine.topic_names.get(&request.topic).and_then(|id| self.machine.topics.get(id));
+        if topic.is_none() && !request.auto_create {
+            return Err(Refusal::TopicNotFound(request.topic.clone()));
+        }
+        let queues = topic.map_or(TopicSettings::default().queues, |topic| topic.settings.queues);
+        let mut room = self.room();
+        let mut check = |new: &NewMessage| {
+            explicit_queue(new, queues)?;
+            if self.due(new.delay)?.is_some() {
+                room = room.checked_sub(1).ok_or(Refusal::TooManyHeld(HELD_MAX))?;
+            }
+            Ok(())
+        };
+        let messages = request.messages.iter().enumerate();
+        let mut refused = messages.filter_map(|(at, new)| check(new).err().map(|refusal| (at, refusal)));
+        let named: Vec<_> = refused.by_ref().take(NAMED_MAX).collect();
+        let count = named.len() + refused.count();
+        if count == 0 {
+            return Ok(());
+        }
+        Err(Refusal::NoneStored { named, count, of: request.messages.len() })
     }
 
     fn accept(&mut self, topic: TopicId, new: &NewMessage) -> Result<Accepted, Refusal> {
@@ -68,20 +99,26 @@ impl Draft {
     fn queue_for(&self, topic: TopicId, new: &NewMessage) -> Result<QueueNo, Refusal> {
         let Some(topic) = self.machine.topics.get(&topic) else { return Ok(0) };
         let queues = topic.settings.queues.max(1);
+        if let Some(queue) = explicit_queue(new, queues)? {
+            return Ok(queue);
+        }
         let lane = new.message.attributes.lane();
-        let Some(queue) = new.queue else {
-            if lane == 0 {
-                return Ok(topic.next_queue % queues);
-            }
-            return Ok(QueueNo::try_from(lane % u64::from(queues)).unwrap_or_default());
-        };
-        if lane != 0 {
-            return Err(Refusal::QueueAndOrderingKey);
+        if lane == 0 {
+            return Ok(topic.next_queue % queues);
         }
-        match QueueNo::try_from(queue) {
-            Ok(known) if known < queues => Ok(known),
-            _ => Err(Refusal::QueueNotFound { queue, queues }),
-        }
+        Ok(QueueNo::try_from(lane % u64::from(queues)).unwrap_or_default())
+    }
+}
+
+/// The queue that a message names itself.
+fn explicit_queue(new: &NewMessage, queues: QueueNo) -> Result<Option<QueueNo>, Refusal> {
+    let Some(queue) = new.queue else { return Ok(None) };
+    if new.message.attributes.ordering_key.is_some() {
+        return Err(Refusal::QueueAndOrderingKey);
+    }
+    match QueueNo::try_from(queue) {
+        Ok(known) if known < queues => Ok(Some(known)),
+        _ => Err(Refusal::QueueNotFound { queue, queues }),
     }
 }
 

@@ -72,6 +72,29 @@ pub enum Refusal {
     /// The node holds as many messages as it may.
     #[error("{0} messages are scheduled, dead, or handed out and not settled already, the most a node holds")]
     TooManyHeld(usize),
+    /// The idempotency key was used before, with another request.
+    #[error(
+        "this Idempotency-Key was used for another request to this topic; use a new key for a new request"
+    )]
+    IdempotencyMismatch,
+    /// Too many idempotency keys.
+    #[error(
+        "{0} idempotency keys are remembered already, the most this node is set to; older ones go with time"
+    )]
+    IdempotencyFull(usize),
+    /// A request that is all or nothing holds messages that are refused.
+    #[error(
+        "nothing was stored: {count} of {of} messages are refused, the first of them: {}",
+        first_of(named)
+    )]
+    NoneStored {
+        /// The first of them: which one, counted from 0, and why.
+        named: Vec<(usize, Refusal)>,
+        /// How many are refused.
+        count: usize,
+        /// How many there are.
+        of: usize,
+    },
     /// Delay out of range.
     #[error("{field} must be at most 40 days from now")]
     DelayTooLong {
@@ -87,4 +110,8 @@ pub enum Refusal {
     /// A subscription names a topic that does not exist.
     #[error("subscriptions name topic '{0}', which does not exist")]
     SubscribedTopicNotFound(TopicName),
+}
+
+fn first_of(named: &[(usize, Refusal)]) -> String {
+    named.first().map(|(_, refusal)| refusal.to_string()).unwrap_or_default()
 }

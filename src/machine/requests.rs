@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use crate::model::{
-    GroupId, GroupName, Message, Millis, Place, Position, QueueNo, Receipt, Timestamp, TopicId, TopicName,
+    GroupId, GroupName, Message, Millis, Place, Position, QueueNo, Receipt, RequestKey, Timestamp, TopicId,
+    TopicName,
 };
+
+use super::refusal::Refusal;
 
 /// Messages for one topic.
 #[derive(Clone, Debug)]
@@ -15,6 +18,27 @@ pub struct ProduceRequest {
     pub auto_create: bool,
     /// The messages, already checked against the limits.
     pub messages: Vec<NewMessage>,
+}
+
+/// What a produce request asks for besides that its messages are accepted, each for itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// All messages, or none.
+    pub atomic: bool,
+    /// Once: a request that was carried out under this key is not carried out again.
+    pub key: Option<RequestKey>,
+    /// Most keys this node remembers.
+    pub keys_max: usize,
+}
+
+/// What became of a request on [`Terms`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProduceOutcome {
+    /// It was carried out now; what became of each message, in input order.
+    Now(Vec<Result<Accepted, Refusal>>),
+    /// It was carried out before: what became of it is told by the [`super::Remembered`] that stands here. The index
+    /// may be [`super::OWN_ENTRY`].
+    Before(Position),
 }
 
 /// A message to be accepted.

@@ -10,6 +10,7 @@ use crate::model::{
     TopicSettings,
 };
 
+use super::idempotency::Keys;
 use super::ranges::Ranges;
 
 /// Everything the log adds up to, except bodies and settled history. Cloning is O(1) and shares everything.
@@ -46,6 +47,8 @@ pub struct Machine {
     pub(super) schedule_trash: Vector<Schedule>,
     /// How many messages are scheduled, dead, or looked at and not settled, trash aside.
     pub(super) held: u64,
+    /// Idempotency keys of requests that were carried out.
+    pub(super) keys: Keys,
 }
 
 /// A topic.

@@ -1,4 +1,5 @@
-//! What comes due: leases that run out, retries, TTLs, schedules; and a few parts of deleted things at a time.
+//! What comes due: leases that run out, retries, TTLs, schedules, idempotency keys; and a few parts of deleted things
+//! at a time.
 
 use imbl::{OrdMap, Vector};
 
@@ -19,10 +20,11 @@ pub(super) enum Due {
 }
 
 impl Draft {
-    /// Decides what is due, in (due, position) order, at most 1,000 things; answers how many. A scheduled message whose
+    /// Decides what is due, in (due, position) order, at most 1,000 things; answers how many. Keys go first, all those
+    /// of a topic and time as one thing. A scheduled message whose
     /// entry is not among the candidates holds up those behind it, so that none overtakes, but nothing else.
     pub fn tick(&mut self, candidates: &Candidates) -> usize {
-        let mut done = 0;
+        let mut done = self.forget_due(TICK_ITEMS_MAX);
         let mut blocked = false;
         while done < TICK_ITEMS_MAX && !self.is_full() {
             let due = if blocked {

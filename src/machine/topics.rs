@@ -123,6 +123,7 @@ impl Machine {
 
     pub(super) fn drop_topic(&mut self, id: TopicId, effects: &mut Effects) {
         let Some(topic) = self.topics.remove(&id) else { return };
+        self.forget_topic(id, effects);
         self.topic_names.remove(&topic.name);
         self.drop_schedule(id, topic.schedule.clone());
         for group_id in &topic.groups {

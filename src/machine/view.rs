@@ -69,7 +69,7 @@ impl Machine {
         }
         let item = self.deadlines.get_min().map(|deadline| deadline.at);
         let message = self.next_scheduled.get_min().map(|(due, ..)| *due);
-        item.into_iter().chain(message).min()
+        item.into_iter().chain(message).chain(self.keys.next_due()).min()
     }
 
     /// All scheduled messages, topic by topic, each topic's in (due, position) order.
@@ -185,7 +185,8 @@ impl Machine {
     }
 
     /// Calls `visit` with every position whose body must stay, besides what queues keep: unsettled messages that were
-    /// looked at, scheduled and dead ones, and the failures in their histories.
+    /// looked at, scheduled and dead ones, the failures in their histories, and what answers a request that is sent
+    /// again.
     pub fn for_each_pin(&self, mut visit: impl FnMut(Position)) {
         let mut with_history = |position: Position, history: Option<&super::state::History>| {
             visit(position);
@@ -203,6 +204,9 @@ impl Machine {
         }
         for (_, position, _) in self.scheduled() {
             visit(position);
+        }
+        for (_, _, generation) in self.keys.generations() {
+            generation.iter().for_each(|(_, told)| visit(told.position));
         }
     }
 }

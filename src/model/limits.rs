@@ -83,6 +83,12 @@ pub const LOOK_AHEAD: u64 = 10_000;
 pub const TICK_ITEMS_MAX: usize = 1_000;
 /// Most queue entries read as candidates for one receive and batch.
 pub const CANDIDATES_MAX: usize = 512;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Shortest time a topic may remember idempotency keys.
+pub const IDEMPOTENCY_WINDOW_MS_MIN: Millis = 1_000;
+/// Longest time a topic may remember idempotency keys: 24 hours.
+pub const IDEMPOTENCY_WINDOW_MS_MAX: Millis = 24 * 3_600_000;
 /// Largest `max_age_ms`: 10 years.
 pub const MAX_AGE_MS_MAX: Millis = 3_650 * 86_400_000;
 /// Smallest `max_age_ms`: one second.

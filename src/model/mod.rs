@@ -3,6 +3,7 @@
 mod entry;
 mod group;
 mod id;
+mod idempotency;
 mod limits;
 mod message;
 mod name;
@@ -20,6 +21,7 @@ pub use group::{
     DeadReason, Filter, FilterError, GroupSettings, RetryPolicy, SettingsError, Start, Subscription,
 };
 pub use id::{GroupId, MessageId, Place, Position, QueueNo, TopicId};
+pub use idempotency::{Fingerprint, KeyHash, RequestKey};
 pub use limits::*;
 pub use message::{Attributes, Message, MessageError, key_hash};
 pub use name::{GroupName, NameError, TopicName};

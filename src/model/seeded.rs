@@ -27,6 +27,8 @@ pub enum SeededBug {
     StaleIndexTrusted,
     /// Number 10: a message goes out while an earlier one of its lane is held.
     SuccessorEarly,
+    /// Number 11: an image forgets the idempotency keys.
+    KeysForgotten,
 }
 
 /// Whether this bug is on in this thread.

@@ -1,5 +1,9 @@
 //! The auditor's judgement: may this delivery be, and what must this settle answer?
 
+mod producing;
+
+pub(crate) use producing::CarriedOut;
+
 use whimbrel::machine::{Leased, SettleOp, SettleStatus, SettledAs};
 use whimbrel::model::{Position, Receipt, Timestamp};
 

@@ -206,8 +206,13 @@ impl Rig {
         let options = replication::Options::default();
         let opened = Replication::open(stores, options, Arc::new(move |entry| told.applied(entry))).await;
         let replication = opened.unwrap().replication;
-        let options =
-            Options { auto_create_topics: true, request_timeout, node_id: 1, cluster_id: "test".to_owned() };
+        let options = Options {
+            auto_create_topics: true,
+            idempotency_keys_max: 100,
+            request_timeout,
+            node_id: 1,
+            cluster_id: "test".to_owned(),
+        };
         let here = tokio::runtime::Handle::current();
         let running = Running::start(options, replication.clone(), &applying, &here).unwrap();
         running.broker().wait_until_serving().await;

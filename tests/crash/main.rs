@@ -20,6 +20,7 @@ mod judge;
 mod kills;
 mod order;
 mod producers;
+mod retries;
 mod selftest;
 mod space;
 mod strace;

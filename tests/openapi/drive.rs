@@ -77,6 +77,11 @@ fn produce(witness: &mut Witness) {
     witness.see(("produce", 404), messages, &[("Mq-Queue", "9")], b"x");
     witness.see(("produce", 404), "/v1/topics/nothing/messages?auto_create=false", &[], b"x");
     witness.see(("produce", 413), messages, &[], &vec![b'x'; (4 << 20) + 1]);
+    let key = [("Idempotency-Key", "\"once\"")];
+    let first = witness.see(("produce", 201), "/v1/topics/once/messages", &key, b"x");
+    let again = witness.see(("produce", 201), "/v1/topics/once/messages", &key, b"x");
+    assert_eq!((again.header("idempotency-replayed"), &again.body), (Some("true"), &first.body));
+    witness.see(("produce", 422), "/v1/topics/once/messages", &key, b"y");
 
     let batch = "/v1/topics/orders/messages/batch";
     let body =
@@ -90,6 +95,14 @@ fn produce(witness: &mut Witness) {
         witness.see(("produceBatch", 200), batch, &[("Content-Type", "application/x-ndjson")], lines);
     assert_eq!(answer.json()["failed"], 0);
     witness.see(("produceBatch", 400), batch, &[], b"{\"messages\": [{\"colour\": 1}]}");
+    let atomic = "/v1/topics/once/messages/batch?atomic=true";
+    witness.see(("produceBatch", 400), atomic, &[], &text(&body));
+    let whole = json!({"messages": [{"body": "a"}, {"body": "b"}]});
+    let key = [("Idempotency-Key", "whole")];
+    witness.see(("produceBatch", 200), atomic, &key, &text(&whole));
+    let again = witness.see(("produceBatch", 200), atomic, &key, &text(&whole));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    witness.see(("produceBatch", 422), atomic, &key, b"{\"messages\": [{\"body\": \"c\"}]}");
     let one = text(&json!({"messages": [{"body": "a"}]}));
     let missing = "/v1/topics/nothing/messages/batch?auto_create=false";
     witness.see(("produceBatch", 404), missing, &[], &one);

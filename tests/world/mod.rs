@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use whimbrel::machine::{
-    Applied, Batch, Candidates, Draft, Fact, ImageDecoder, Machine, Produced, ProducedAs, QueueEntry,
+    Accepted, Applied, Batch, Candidates, Draft, Fact, ImageDecoder, Machine, Produced, ProducedAs,
+    QueueEntry, Remembered,
 };
 use whimbrel::model::{Position, QueueNo, Timestamp, TopicId};
 
@@ -27,6 +28,8 @@ pub struct World {
     pub entries: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>,
     /// Every message ever accepted.
     pub messages: BTreeMap<Position, Produced>,
+    /// Every request that was carried out under a key.
+    pub remembered: BTreeMap<Position, Remembered>,
     /// At most this many entries of a queue become candidates.
     pub window: usize,
     nonces: Arc<AtomicU64>,
@@ -41,6 +44,7 @@ impl World {
             index: 0,
             entries: BTreeMap::new(),
             messages: BTreeMap::new(),
+            remembered: BTreeMap::new(),
             window: usize::MAX,
             nonces: Arc::new(AtomicU64::new(1)),
         };
@@ -69,8 +73,11 @@ impl World {
     fn apply(&mut self, batch: &Batch) -> Applied {
         self.index += 1;
         for (fact, slot) in batch.facts.iter().zip(0..) {
-            if let Fact::Produced(produced) = fact {
-                self.messages.insert(Position { index: self.index, slot }, produced.clone());
+            let position = Position { index: self.index, slot };
+            match fact {
+                Fact::Produced(produced) => drop(self.messages.insert(position, produced.clone())),
+                Fact::Remembered(remembered) => drop(self.remembered.insert(position, remembered.clone())),
+                _ => {}
             }
         }
         for (topic, queue, entry) in batch.queue_entries(self.index) {
@@ -124,6 +131,21 @@ impl World {
 
     pub fn body(&self, position: Position) -> String {
         String::from_utf8(self.messages[&position].message.body.to_vec()).unwrap()
+    }
+
+    /// What was answered to the request that is remembered at `at`, as the log has it.
+    pub fn first_answers(&self, at: Position) -> Vec<Accepted> {
+        let remembered = &self.remembered[&at];
+        let slots = at.slot - remembered.messages..at.slot;
+        let answer = |slot| {
+            let produced = &self.messages[&Position { slot, ..at }];
+            let (offset, due) = match produced.state {
+                ProducedAs::Ready { offset } => (Some(offset), None),
+                ProducedAs::Scheduled { due } => (None, Some(due)),
+            };
+            Accepted { slot, queue: produced.queue, offset, due }
+        };
+        slots.map(answer).collect()
     }
 
     /// Ticks until nothing is due any more.

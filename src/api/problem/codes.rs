@@ -150,6 +150,10 @@ codes! {
     InvalidFilter "invalid_filter" 422 false: "The filter is refused",
         "The filter is no tag expression, or uses what is not supported.",
         "Write {\"tag\": \"*\"} or {\"tag\": \"a || b\"}. SQL filters are not supported yet.";
+    IdempotencyMismatch "idempotency_mismatch" 422 false: "The key was used for another request",
+        "Within the topic's idempotency_window_ms a key stands for one request: the same body, content type and Mq- \
+         headers. Nothing was stored by this one.",
+        "Use a new key for a new request, and send a request again exactly as it was.";
     HeadTooLarge "head_too_large" 431 false: "The request's headers are more than accepted",
         "A request has at most 100 headers and 256 KiB of them.",
         "Send fewer or shorter headers; a message's properties may also be sent as JSON.";
@@ -167,9 +171,14 @@ codes! {
         "A bounded queue is full: requests, waiting receives, connections or unready messages. The request was \
          definitely not stored.",
         "Try again after Retry-After, with fewer requests at once.";
+    IdempotencyFull "idempotency_full" 503 true: "Too many idempotency keys are remembered",
+        "The node remembers as many keys as it is set to, and none is forgotten before its time. Nothing was stored by \
+         this request.",
+        "Try again after Retry-After. Shorten idempotency_window_ms of busy topics, or start with a larger \
+         --idempotency-keys-max.";
     OutcomeUnknown "outcome_unknown" 504 true: "It may be stored or not",
         "The request was submitted, and its confirmation did not come in time.",
-        "Look before sending again: a second time may store it twice.";
+        "Send it again under the same Idempotency-Key; without one look before, for a second time may store it twice.";
     DiskFull "disk_full" 507 true: "The disk is too full to take messages",
         "Free space is under the reserve. The request was definitely not stored. Receive and settle still work.",
         "Free space, settle messages, or shorten max_age_ms; then try again.";

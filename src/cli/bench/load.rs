@@ -32,6 +32,8 @@ pub struct Plan {
     pub size: usize,
     /// Messages in one HTTP request; 1 sends the bare body.
     pub batch: usize,
+    /// Whether every HTTP request has an idempotency key of its own.
+    pub keyed: bool,
     /// Messages on their way per connection.
     pub depth: usize,
     /// Least time between two sends of one connection.

@@ -85,6 +85,9 @@ pub struct BenchArgs {
     /// Messages in one NDJSON request (HTTP)
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub batch: usize,
+    /// Give every request an Idempotency-Key of its own (HTTP)
+    #[arg(long)]
+    pub keyed: bool,
     /// Messages on their way per connection; 1 to 1000, default 100 (WebSocket) or one request (HTTP)
     #[arg(long, value_name = "N")]
     pub pipeline_depth: Option<usize>,
@@ -130,6 +133,9 @@ impl BenchArgs {
         if ws && self.batch > 1 {
             return refuse("--batch is for HTTP; over WebSocket use --pipeline-depth".to_owned());
         }
+        if ws && self.keyed {
+            return refuse("--keyed is for HTTP; a publish frame has no key".to_owned());
+        }
         if self.pipeline_depth.is_some_and(|depth| depth == 0 || depth > DEPTH_MAX) {
             return refuse(format!("--pipeline-depth must be 1 to {DEPTH_MAX}"));
         }
@@ -159,6 +165,7 @@ impl BenchArgs {
             connections,
             size: self.size,
             batch: self.batch,
+            keyed: self.keyed,
             depth: self.pipeline_depth.unwrap_or(depth_default),
             interval: self.interval,
             duration: self.duration,

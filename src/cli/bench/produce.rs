@@ -20,6 +20,7 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub(super) struct HttpProducer {
     wire: Wire,
     request: Template,
+    sent: u64,
 }
 
 impl HttpProducer {
@@ -31,7 +32,9 @@ impl HttpProducer {
             1 => Template::single(host, &plan.topic, &body),
             count => Template::batch(host, &plan.topic, &body, count),
         };
-        Ok(HttpProducer { wire: Wire::connect(&plan.url, plan.timeout).await?, request })
+        let request =
+            if plan.keyed { request.keyed(&format!("{:016x}", rand::random::<u64>())) } else { request };
+        Ok(HttpProducer { wire: Wire::connect(&plan.url, plan.timeout).await?, request, sent: 0 })
     }
 
     pub(super) async fn load(mut self, run: &Run, tally: SharedTally) -> Result<(), CliError> {
@@ -51,6 +54,8 @@ impl HttpProducer {
                 run.in_pipe.fetch_add(i64::try_from(messages).unwrap_or(0), Ordering::Relaxed);
                 self.request.set_time(run.nanos(sent));
             }
+            self.request.set_id(self.sent);
+            self.sent += 1;
             let Some(answer) = self.wire.exchange(self.request.bytes()).await? else { return Ok(()) };
             check_stored(answer.status, answer.body)?;
             let now = Instant::now();

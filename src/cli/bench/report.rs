@@ -18,6 +18,7 @@ pub struct Report {
     connections: usize,
     size_bytes: usize,
     batch: usize,
+    keyed: bool,
     pipeline_depth: usize,
     interval_ms: Option<u64>,
     duration_s: f64,
@@ -62,6 +63,7 @@ impl Report {
             connections: plan.connections,
             size_bytes: plan.size,
             batch: plan.batch,
+            keyed: plan.keyed,
             pipeline_depth: plan.depth,
             interval_ms: plan
                 .interval
@@ -101,9 +103,10 @@ impl fmt::Display for Report {
         };
         let (connections, size, batch, depth) =
             (self.connections, self.size_bytes, self.batch, self.pipeline_depth);
+        let keyed = if self.keyed { ", each with an Idempotency-Key" } else { "" };
         writeln!(
             out,
-            "{what} over {how}: {connections} connections, {size} bytes, batch {batch}, depth {depth}"
+            "{what} over {how}: {connections} connections, {size} bytes, batch {batch}, depth {depth}{keyed}"
         )?;
         writeln!(
             out,

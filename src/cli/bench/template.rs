@@ -35,6 +35,16 @@ impl Template {
         Template::find(post(host, &path, "application/x-ndjson", &lines), body)
     }
 
+    /// The same request with an idempotency key: `name`, and the number that [`Template::set_id`] writes.
+    pub(super) fn keyed(mut self, name: &str) -> Template {
+        let line = format!("Idempotency-Key: {name}-{ID_HOLE}\r\n");
+        let Some(at) = frame::find(&self.bytes, b"Content-Length:") else { return self };
+        self.bytes.splice(at..at, line.bytes());
+        self.times.iter_mut().for_each(|time| *time += line.len());
+        self.id = Some(at + line.len() - 2 - ID_DIGITS);
+        self
+    }
+
     /// A `publish` frame.
     pub(super) fn publish(topic: &str, body: &str) -> Template {
         let head = "{\"type\":\"publish\",\"id\":\"";
@@ -70,7 +80,7 @@ impl Template {
         }
     }
 
-    /// Writes the request id of a frame.
+    /// Writes the id of a frame, or the number in the key of a request.
     pub(super) fn set_id(&mut self, id: u64) {
         if let Some(at) = self.id {
             write_digits(&mut self.bytes, at, ID_DIGITS, id);
@@ -151,6 +161,17 @@ mod tests {
         let message: serde_json::Value = serde_json::from_slice(payload).unwrap();
         assert_eq!(message["id"], "000000000042");
         assert_eq!(sent_nanos(1, message["body"].as_str().unwrap()), Some(5));
+    }
+
+    #[test]
+    fn a_keyed_request_has_a_new_key_each_time() {
+        let mut template = Template::single("h:1", "t", &body(3, 50)).keyed("run");
+        template.set_id(41);
+        template.set_time(6);
+        let text = String::from_utf8(template.bytes().to_vec()).unwrap();
+        let (head, sent) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("\r\nIdempotency-Key: run-000000000041\r\nContent-Length: 50"), "{head}");
+        assert_eq!((sent.len(), sent_nanos(3, sent)), (50, Some(6)));
     }
 
     #[test]

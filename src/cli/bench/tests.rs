@@ -21,6 +21,7 @@ fn flags_that_do_not_fit_are_refused_by_name() {
         (vec!["produce", "--batch", "1001"], "--batch"),
         (vec!["produce", "--batch", "1000", "--size", "100000"], "--batch"),
         (vec!["produce", "--batch", "10", "--transport", "ws"], "--batch"),
+        (vec!["produce", "--keyed", "--transport", "ws"], "--keyed"),
         (vec!["produce", "--pipeline-depth", "10"], "--pipeline-depth"),
         (vec!["produce", "--pipeline-depth", "1001", "--transport", "ws"], "--pipeline-depth"),
         (vec!["pipeline", "--size", "35"], "--size"),

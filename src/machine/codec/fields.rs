@@ -6,8 +6,8 @@ use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::wire::{DecodeError, Reader, put_count, put_delta, put_number, put_text};
-use crate::model::{DeadReason, GroupId, Place, Position, QueueNo, Timestamp, TopicId};
+use crate::model::wire::{DecodeError, Reader, put_count, put_delta, put_fixed, put_number, put_text};
+use crate::model::{DeadReason, GroupId, KeyHash, Place, Position, QueueNo, Timestamp, TopicId};
 
 use super::super::facts::FailCause;
 
@@ -47,6 +47,14 @@ pub(in crate::machine) fn put_positions(out: &mut BytesMut, positions: &[Positio
         put_number(out, position.slot);
         before = position.index;
     }
+}
+
+/// An idempotency key and the fingerprint of its request: three fixed, the high half of the key first.
+pub(in crate::machine) fn put_key(out: &mut BytesMut, key: KeyHash, fingerprint: u64) {
+    for half in [key.0 >> 64, key.0 & u128::from(u64::MAX)] {
+        put_fixed(out, u64::try_from(half).unwrap_or(0));
+    }
+    put_fixed(out, fingerprint);
 }
 
 /// An offset where `u64::MAX` has a meaning and should be short.
@@ -103,6 +111,7 @@ pub(in crate::machine) trait Fields {
     fn places(&mut self) -> Result<Vec<Place>, DecodeError>;
     fn position(&mut self) -> Result<Position, DecodeError>;
     fn positions(&mut self) -> Result<Vec<Position>, DecodeError>;
+    fn key(&mut self) -> Result<(KeyHash, u64), DecodeError>;
     fn dead_reason(&mut self) -> Result<DeadReason, DecodeError>;
     fn cause(&mut self) -> Result<Option<FailCause>, DecodeError>;
     fn starts(&mut self) -> Result<Vec<(TopicId, Vec<u64>)>, DecodeError>;
@@ -173,6 +182,11 @@ impl Fields for Reader<'_> {
             positions.push(Position { index: before, slot: self.small()? });
         }
         Ok(positions)
+    }
+
+    fn key(&mut self) -> Result<(KeyHash, u64), DecodeError> {
+        let (high, low) = (self.fixed()?, self.fixed()?);
+        Ok((KeyHash((u128::from(high) << 64) | u128::from(low)), self.fixed()?))
     }
 
     fn dead_reason(&mut self) -> Result<DeadReason, DecodeError> {

@@ -32,6 +32,24 @@ fn at(index: u64, slot: u16) -> Position {
     Position { index, slot }
 }
 
+fn remembered() -> Remembered {
+    let refused = [
+        RefusedAs::QueueNotFound { queue: 9, queues: 4 },
+        RefusedAs::QueueAndOrderingKey,
+        RefusedAs::TooManyHeld,
+        RefusedAs::DelayTooLong,
+        RefusedAs::DeliverAtTooLate,
+    ];
+    Remembered {
+        topic: TopicId(300),
+        key: KeyHash(0x0011_2233_4455_6677_8899_AABB_CCDD_EEFF),
+        fingerprint: 0x0102_0304_0506_0708,
+        until: Timestamp(1_700_000_375_000),
+        messages: 1_000,
+        refused: (7..).zip(refused).collect(),
+    }
+}
+
 /// One of every kind, the larger ones also empty.
 fn samples() -> Vec<Fact> {
     let (group, topic, queue) = (GroupId(7), TopicId(300), 2);
@@ -75,9 +93,12 @@ fn samples() -> Vec<Fact> {
         Fact::TopicMade {
             id: topic,
             name: "orders".parse().unwrap(),
-            settings: TopicSettings { queues: 4, max_age_ms: 1_000 },
+            settings: TopicSettings { queues: 4, max_age_ms: 1_000, ..TopicSettings::default() },
         },
-        Fact::TopicChanged { id: topic, settings: TopicSettings { queues: 8, max_age_ms: 1_000 } },
+        Fact::TopicChanged {
+            id: topic,
+            settings: TopicSettings { queues: 8, max_age_ms: 1_000, ..TopicSettings::default() },
+        },
         Fact::TopicDeleted { id: topic },
         Fact::GroupMade {
             id: group,
@@ -181,6 +202,13 @@ fn samples() -> Vec<Fact> {
         Fact::DeadPurged { group },
         Fact::Kept { topic, firsts: vec![(0, 10), (255, 1_000_000)] },
         Fact::Swept { count: 1_000 },
+        Fact::TopicChanged {
+            id: topic,
+            settings: TopicSettings { queues: 8, max_age_ms: 1_000, idempotency_window_ms: 60_000 },
+        },
+        Fact::Remembered(Remembered { refused: vec![], ..remembered() }),
+        Fact::Remembered(remembered()),
+        Fact::Forgotten { topic, until: Timestamp(1_700_000_375_000) },
     ]
 }
 
@@ -206,7 +234,7 @@ fn the_bytes_of_every_kind_are_frozen() {
 fn every_kind_has_a_sample() {
     let kinds: std::collections::BTreeSet<u8> =
         batch(samples()).encode().iter().skip(1).map(|part| part[0]).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (1..=23).collect::<Vec<_>>());
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (1..=25).collect::<Vec<_>>());
 }
 
 #[test]
@@ -318,6 +346,15 @@ fn any_cause() -> impl Strategy<Value = FailCause> {
     ]
 }
 
+fn any_refused() -> impl Strategy<Value = Vec<(u16, RefusedAs)>> {
+    let refused = prop_oneof![
+        (number(), any::<u16>()).prop_map(|(queue, queues)| RefusedAs::QueueNotFound { queue, queues }),
+        Just(RefusedAs::TooManyHeld),
+        Just(RefusedAs::DeliverAtTooLate),
+    ];
+    proptest::collection::vec((any::<u16>(), refused), 0..5)
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     let texts = proptest::array::uniform6(text());
     let keys = proptest::collection::vec("[a-z]{1,5}".prop_map(String::into_boxed_str), 0..4);
@@ -411,6 +448,12 @@ fn any_fact() -> impl Strategy<Value = Fact> {
                 place,
                 reason: DeadReason::Rejected,
                 cause
+            }
+        ),
+        (ids(), (any::<u128>(), any::<u64>(), number(), any::<u16>()), any_refused()).prop_map(
+            |((_, topic, _), (key, fingerprint, until, messages), refused)| {
+                let (key, until) = (KeyHash(key), Timestamp(until));
+                Fact::Remembered(Remembered { topic, key, fingerprint, until, messages, refused })
             }
         ),
         (ids(), proptest::collection::vec(any_position(), 0..20))

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::model::wire::{DecodeError, Reader};
-use crate::model::{GroupId, Position, QueueNo, TopicId};
+use crate::model::{GroupId, Position, QueueNo, Timestamp, TopicId};
 
 use super::super::codec::fields::Fields;
+use super::super::keys::Told;
 use super::super::state::{
     Dead, Deadline, DeadlineKind, Group, ItemState, Machine, Progress, QueueState, Schedule, Topic,
 };
@@ -24,6 +25,7 @@ pub struct ImageDecoder {
     part: Option<Part>,
     dead_trash: Option<OrdMap<Position, Dead>>,
     schedule_trash: Option<Schedule>,
+    generation: Option<(TopicId, Timestamp)>,
 }
 
 /// A progress whose items are still coming.
@@ -135,6 +137,19 @@ impl ImageDecoder {
             kind::SCHEDULE_TRASH => {
                 self.close_schedule_trash();
                 self.schedule_trash = Some(Schedule::new());
+                Ok(())
+            }
+            kind::KEYS => {
+                self.close_group();
+                self.close_dead_trash();
+                self.generation = Some((reader.topic()?, reader.time()?));
+                Ok(())
+            }
+            kind::KEY => {
+                let (key, fingerprint) = reader.key()?;
+                let told = Told { fingerprint, position: reader.position()? };
+                let generation = self.generation.ok_or(reader.error("a key of no generation"))?;
+                self.machine.keys.insert(generation, key, told);
                 Ok(())
             }
             _ => Err(reader.error("an unknown record of an image")),

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use super::super::keys::{KeyTable, Told};
 use super::super::ranges::Ranges;
 use super::super::state::*;
 use super::*;
@@ -100,7 +101,11 @@ fn machine(scheduled: u64) -> Machine {
         let queues = [QueueState { next_offset: 90, first_kept: 7 }, QueueState::default()];
         let topic = Topic {
             name: name.parse().unwrap(),
-            settings: TopicSettings { queues: 2, max_age_ms: 1_000 * u64::from(id) },
+            settings: TopicSettings {
+                queues: 2,
+                max_age_ms: 1_000 * u64::from(id),
+                idempotency_window_ms: 5_000 * u64::from(id),
+            },
             made_at: Timestamp(3),
             queues: queues.into_iter().collect(),
             next_queue: 1,
@@ -158,6 +163,14 @@ fn machine(scheduled: u64) -> Machine {
     let schedule: Schedule = [((Timestamp(8), Position { index: 2, slot: 1 }), 3u16)].into_iter().collect();
     machine.schedule_trash.push_back(schedule);
     machine.held = machine.count_held();
+    for (generation, number) in [(10, 1), (10, 2), (20, 3)] {
+        let told = Told { fingerprint: u64::MAX - number, position: Position { index: 700, slot: 3 } };
+        machine.keys.insert(
+            (TopicId(4), Timestamp(generation)),
+            KeyHash(u128::MAX / u128::from(number)),
+            told,
+        );
+    }
     machine
 }
 
@@ -273,6 +286,42 @@ fn attempts_survive() -> Result<(), String> {
 #[test]
 fn attempts_survive_a_restart() {
     assert_eq!(attempts_survive(), Ok(()));
+}
+
+/// I20: what was carried out under a key must not be carried out again after a restart.
+fn keys_survive() -> Result<(), String> {
+    let before = machine(0);
+    let after = decoded(before.encode_image()).map_err(|error| error.to_string())?;
+    let keys = |machine: &Machine| -> Vec<_> {
+        let generations = machine.keys.generations();
+        let all = |(topic, until, keys)| KeyTable::iter(keys).map(move |key| (topic, until, key)).collect();
+        generations.map(all).collect::<Vec<Vec<_>>>()
+    };
+    if keys(&before) == keys(&after) { Ok(()) } else { Err("keys were forgotten at a restart".to_owned()) }
+}
+
+#[test]
+fn keys_survive_a_restart() {
+    assert_eq!(keys_survive(), Ok(()));
+}
+
+/// An image of version 2 knew no keys; all else is the same.
+#[test]
+fn an_image_without_keys_is_read() {
+    let mut before = machine(2);
+    before.keys = Default::default();
+    let mut image = before.encode_image().collect::<Vec<Bytes>>().concat();
+    assert_eq!(image[..2], [kind::HEADER, VERSION]);
+    image[1] = 2;
+    assert_eq!(picture(&decoded(std::iter::once(image.into())).unwrap()), picture(&before));
+}
+
+#[cfg(feature = "seeded-bugs")]
+#[test]
+fn seeded_bug_11_is_caught() {
+    use crate::model::seeded::{SeededBug, switch_on};
+    let _bug = switch_on(SeededBug::KeysForgotten);
+    assert!(keys_survive().is_err());
 }
 
 #[cfg(feature = "seeded-bugs")]
