@@ -140,7 +140,7 @@ pub struct Progress {
     /// Offsets at or above `next` that are settled already.
     pub beyond: Ranges,
     /// Settled offsets whose messages a seek skipped or their TTL took after they may have been leased: their receipts
-    /// are expired. At most [`VOID_RANGES_MAX`] ranges, the highest; of what retention has passed, none.
+    /// are expired. At most `VOID_RANGES_MAX` ranges, the highest; of what retention has passed, none.
     pub void: Ranges,
     /// Leased items.
     pub leased: u64,
