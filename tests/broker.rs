@@ -18,8 +18,8 @@ use std::time::Duration;
 use whimbrel::broker::{
     Applying, Broker, BrokerError, CloseHow, CreditMode, Options, Running, SubscribeRequest, Waited,
 };
-use whimbrel::machine::{NewMessage, ReceiveRequest, SettleOp, SettleStatus};
-use whimbrel::model::{GroupName, Message, Millis};
+use whimbrel::machine::{Expected, NewMessage, ReceiveRequest, SettleOp, SettleStatus};
+use whimbrel::model::{Attributes, Filter, GroupName, GroupSettings, Message, Millis, Subscription};
 use whimbrel::replication::{self, Replication};
 use whimbrel::storage::index::{Index, IndexOptions};
 use whimbrel::storage::vfs::{OpenMode, RealFs, Vfs, VfsFile};
@@ -467,5 +467,62 @@ async fn an_ack_that_was_sent_before_the_end_of_a_subscription_counts() {
         subscription.close(how);
         assert!(matches!(ack.await.unwrap()[0], SettleStatus::Ok(_)), "{how:?}");
     }
+    rig.stop().await;
+}
+
+fn coloured(body: &str, colour: &str, ttl_ms: Option<Millis>) -> NewMessage {
+    let properties = [("colour".into(), colour.into())].into();
+    let attributes = Attributes { properties, ..Attributes::default() };
+    let message = Message { body: body.to_owned().into(), attributes };
+    NewMessage { message: Arc::new(message), ttl_ms, queue: Some(0), ..NewMessage::default() }
+}
+
+async fn reds(broker: &Broker, dead_letter_expired: bool) {
+    let filter = Filter::parse_sql("colour = 'red'").unwrap();
+    let subscriptions = vec![Subscription { topic: "t".parse().unwrap(), filter }];
+    let settings = GroupSettings { subscriptions, dead_letter_expired, ..GroupSettings::default() };
+    broker.put_group("g".parse().unwrap(), settings, Expected::default(), true).await.unwrap();
+}
+
+/// A receive looks on, batch after batch, until it has passed everything that does not match.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rare_match_far_behind_is_found_by_one_receive() {
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    reds(&broker, false).await;
+    for batch in 0..5 {
+        let colour = |at: usize| if batch == 4 && at == 999 { "red" } else { "blue" };
+        let messages = (0..1_000).map(|at| coloured("m", colour(at), None)).collect();
+        broker.produce("t".parse().unwrap(), true, messages).await.unwrap();
+    }
+    let received = receive(&broker, "g", Duration::from_secs(30)).await.messages;
+    assert_eq!(received.iter().map(|message| message.leased.offset).collect::<Vec<_>>(), [4_999]);
+    // The observer has not looked again yet, and a look counts what is left by itself.
+    let view = broker.group(&"g".parse().unwrap()).unwrap();
+    assert_eq!((view.topics[0].lag, view.topics[0].counting, view.topics[0].in_flight), (1, false, 1));
+    let rounds = broker.rounds();
+    assert!(receive(&broker, "g", Duration::from_millis(300)).await.messages.is_empty());
+    assert!(broker.rounds() - rounds < 20, "nothing left to look at, and it looks all the time");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_buries_only_what_an_sql_filter_would_have_let_pass() {
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    reds(&broker, true).await;
+    let messages = ["blue", "red", "blue", "red"].map(|colour| coloured("m", colour, Some(1))).to_vec();
+    broker.produce("t".parse().unwrap(), true, messages).await.unwrap();
+    let dead = || broker.group(&"g".parse().unwrap()).unwrap().dead_letters;
+    for _ in 0..200 {
+        broker.tend().await;
+        if dead() > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(dead(), 2);
+    let view = broker.group(&"g".parse().unwrap()).unwrap();
+    assert_eq!((view.topics[0].lag, view.topics[0].counting), (0, false));
     rig.stop().await;
 }

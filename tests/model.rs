@@ -74,15 +74,46 @@ struct Sent {
     due: Timestamp,
     ttl_ms: Option<u64>,
     tag: Option<&'static str>,
+    colour: Option<&'static str>,
+    size: Option<usize>,
     key: Option<String>,
     body: String,
     by_group: Vec<Seen>,
 }
 
+/// Which messages a group gets.
+#[derive(Clone, Copy, Debug)]
+enum Wants {
+    All,
+    Tag(&'static str),
+    /// By SQL: red, and larger than 2 or of no size.
+    LargeReds,
+}
+
+impl Wants {
+    fn filter(self) -> Filter {
+        match self {
+            Wants::All => Filter::All,
+            Wants::Tag(tag) => Filter::parse_tags(tag).unwrap(),
+            Wants::LargeReds => {
+                Filter::parse_sql("colour = 'red' AND (NOT size <= 2 OR size IS NULL)").unwrap()
+            }
+        }
+    }
+
+    fn includes(self, sent: &Sent) -> bool {
+        match self {
+            Wants::All => true,
+            Wants::Tag(tag) => sent.tag == Some(tag),
+            Wants::LargeReds => sent.colour == Some("red") && sent.size.is_none_or(|size| size > 2),
+        }
+    }
+}
+
 struct Group {
     name: &'static str,
     topics: &'static [usize],
-    tag: Option<&'static str>,
+    wants: Wants,
     lane_batch: Option<usize>,
     turns: BTreeMap<(usize, u16), u32>,
 }
@@ -103,13 +134,20 @@ fn ensure(holds: bool, broken: impl FnOnce() -> String) -> Checked {
 
 impl Model {
     fn new(seed: u64) -> Model {
-        let group =
-            |name, topics, tag, lane_batch| Group { name, topics, tag, lane_batch, turns: BTreeMap::new() };
+        let group = |name, topics, wants, lane_batch| Group {
+            name,
+            topics,
+            wants,
+            lane_batch,
+            turns: BTreeMap::new(),
+        };
         let groups = vec![
-            group("plain", &[0, 1][..], None, None),
-            group("ordered", &[0][..], None, Some(1)),
-            group("batched", &[0, 1][..], None, Some(3)),
-            group("filtered", &[0][..], Some("red"), None),
+            group("plain", &[0, 1][..], Wants::All, None),
+            group("ordered", &[0][..], Wants::All, Some(1)),
+            group("batched", &[0, 1][..], Wants::All, Some(3)),
+            group("filtered", &[0][..], Wants::Tag("red"), None),
+            group("asking", &[0, 1][..], Wants::LargeReds, None),
+            group("asking-in-order", &[1][..], Wants::LargeReds, Some(2)),
         ];
         let mut world = World::new();
         world.decide(|draft, candidates| {
@@ -118,7 +156,7 @@ impl Model {
                 draft.put_topic(topic.parse().unwrap(), settings, PutMode::Upsert).unwrap();
             }
             for group in &groups {
-                let filter = group.tag.map_or(Filter::All, |tag| Filter::parse_tags(tag).unwrap());
+                let filter = group.wants.filter();
                 let subscription =
                     |topic: &usize| Subscription { topic: name(*topic), filter: filter.clone() };
                 let settings = GroupSettings {
@@ -154,6 +192,7 @@ impl Model {
     fn run(&mut self, commands: usize) -> Checked {
         for _ in 0..commands {
             self.world.window = [2, 5, usize::MAX][self.below(3)];
+            self.world.known = [0, 3, usize::MAX, usize::MAX][self.below(4)];
             match self.below(20) {
                 0..=4 => self.produce()?,
                 5..=10 => self.receive(None)?,
@@ -174,21 +213,29 @@ impl Model {
         for at in 0..count {
             let key = (self.below(3) > 0).then(|| format!("k{}", self.below(3)));
             let tag = [None, Some("red"), Some("blue")][self.below(3)];
+            let colour = [None, Some("red"), Some("red"), Some("blue")][self.below(4)];
+            let size = [None, Some(1), Some(2), Some(3), Some(20)][self.below(5)];
+            let properties = colour.map(|colour| ("colour".into(), colour.into()));
+            let properties =
+                properties.into_iter().chain(size.map(|n: usize| ("size".into(), n.to_string().into())));
             let ttl_ms = (self.below(5) == 0).then_some(1_500);
             let delay = if self.below(5) == 0 { Delay::For(2_000) } else { Delay::None };
             let body = format!("m{}", self.sent.len() + at);
             let attributes = Attributes {
                 tag: tag.map(Into::into),
                 ordering_key: key.as_deref().map(Into::into),
+                properties: properties.collect(),
                 ..Attributes::default()
             };
             let message = Arc::new(Message { body: body.clone().into(), attributes });
-            news.push((NewMessage { message, queue: None, delay, ttl_ms }, key, tag, body));
+            news.push((NewMessage { message, queue: None, delay, ttl_ms }, key, (tag, colour, size), body));
         }
         let messages = news.iter().map(|(new, ..)| new.clone()).collect();
         let request = ProduceRequest { topic: name(topic), auto_create: false, messages };
         let (answer, index) = self.world.decide(|draft, _| draft.produce(&request));
-        for (accepted, (new, key, tag, body)) in answer.map_err(|r| r.to_string())?.into_iter().zip(news) {
+        for (accepted, (new, key, (tag, colour, size), body)) in
+            answer.map_err(|r| r.to_string())?.into_iter().zip(news)
+        {
             let accepted = accepted.map_err(|refusal| refusal.to_string())?;
             let at_end = self.end(topic, accepted.queue);
             ensure(accepted.offset.is_none_or(|offset| offset == at_end), || "I4: offset".into())?;
@@ -210,6 +257,8 @@ impl Model {
                 due: accepted.due.unwrap_or(self.world.now),
                 ttl_ms: new.ttl_ms,
                 tag,
+                colour,
+                size,
                 key,
                 body,
                 by_group: vec![seen; self.groups.len()],
@@ -381,7 +430,7 @@ impl Model {
 
     /// I1: in the end every message reaches every group that is to get it.
     fn drain(&mut self) -> Checked {
-        self.world.window = usize::MAX;
+        (self.world.window, self.world.known) = (usize::MAX, usize::MAX);
         for _ in 0..40 {
             self.world.now = self.world.now.plus(2_000);
             self.wait()?;
@@ -399,7 +448,7 @@ impl Model {
         }
         for sent in &self.sent {
             for (group, of) in self.groups.iter().enumerate() {
-                let meant = of.topics.contains(&sent.topic) && (of.tag.is_none() || of.tag == sent.tag);
+                let meant = of.topics.contains(&sent.topic) && of.wants.includes(sent);
                 let state = sent.by_group[group].state;
                 let settled = matches!(state, State::Acked | State::Dead | State::Expired | State::Skipped);
                 ensure(!meant || settled, || {

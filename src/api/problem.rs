@@ -12,7 +12,7 @@ pub use codes::Row;
 use super::json_out::Json;
 use crate::broker::BrokerError;
 use crate::machine::Refusal;
-use crate::model::MessageError;
+use crate::model::{FilterError, MessageError};
 
 /// Which part of the request is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) struct FieldError {
     pub(crate) place: Place,
     /// What is wrong.
     pub(crate) text: String,
+    /// Where in the value, in characters from 1.
+    pub(crate) column: Option<usize>,
 }
 
 /// A failed request: becomes an `application/problem+json` answer.
@@ -65,7 +67,14 @@ impl Problem {
             Place::Parameter(name) => format!("query parameter {name}: {text}"),
             Place::Path(name) => format!("{name}: {text}"),
         };
-        Problem { code, detail, errors: vec![FieldError { place, text }], limit: None }
+        Problem { code, detail, errors: vec![FieldError { place, text, column: None }], limit: None }
+    }
+
+    /// A well-formed filter that is refused.
+    pub(crate) fn filter(place: Place, error: &FilterError) -> Problem {
+        let mut problem = Problem::at(Code::InvalidFilter, place, error.to_string());
+        problem.errors.iter_mut().for_each(|field| field.column = error.column);
+        problem
     }
 
     /// A malformed header.
@@ -92,7 +101,7 @@ impl Problem {
             Refusal::DelayTooLong { field } => field,
             _ => return problem,
         };
-        problem.errors.push(FieldError { place: place(field), text: problem.detail.clone() });
+        problem.errors.push(FieldError { place: place(field), text: problem.detail.clone(), column: None });
         problem
     }
 
@@ -152,6 +161,9 @@ impl Problem {
                     Place::Path(name) => json.text_field("path", name),
                 }
                 json.text_field("text", &error.text);
+                if let Some(column) = error.column {
+                    json.number_field("column", u64::try_from(column).unwrap_or(u64::MAX));
+                }
                 json.close();
             }
             json.close_list();

@@ -12,8 +12,10 @@ use crate::replication::{MachineView, Replication};
 use crate::storage::Space;
 
 use super::ask::Waiting;
+use super::attributes::{Kept, Reads};
 use super::indexer::Indexer;
 use super::room::Room;
+use super::tally::Tallies;
 use super::{Options, read};
 
 /// Most entries read as candidates for all that wait for one group, in one batch.
@@ -28,6 +30,10 @@ pub(super) struct Core {
     pub(super) node_id: u64,
     pub(super) cluster_id: String,
     pub(super) indexer: Arc<Indexer>,
+    /// Attributes that filters were asked about lately.
+    pub(super) kept_attributes: Kept,
+    /// What filtered groups were found to match beyond what they looked at.
+    pub(super) tallies: Tallies,
     /// Effects of applied batches that the proposer has not taken yet.
     pub(super) inbox: Arc<Mutex<Effects>>,
     /// Whether this node leads and its leadership is open.
@@ -104,21 +110,25 @@ impl Core {
         (receives, turn): (impl IntoIterator<Item = &'a Waiting>, u32),
     ) -> Candidates {
         let mut candidates = Candidates::default();
+        let mut reads = Reads::for_a_batch();
         for group in due {
-            self.read_queues(machine, (group, turn), GROUP_CANDIDATES_MAX, &mut candidates);
+            self.read_queues(machine, (group, turn), &mut candidates, &mut reads);
         }
         let mut seen = BTreeSet::new();
         for waiting in receives {
             let group = &waiting.request.group;
             if !due.contains(group) && seen.insert(group.clone()) {
-                self.read_queues(machine, (group, turn), GROUP_CANDIDATES_MAX, &mut candidates);
+                self.read_queues(machine, (group, turn), &mut candidates, &mut reads);
             }
         }
         if machine.next_due().is_some_and(|due| due <= now) {
             for (_, position, scheduled) in machine.due_scheduled(TICK_ITEMS_MAX, now) {
                 match read::scheduled_entry(self, position) {
-                    Ok(entry) => {
+                    Ok((entry, attributes)) => {
                         candidates.due.insert(position, entry);
+                        if machine.some_filter_needs_attributes(scheduled.topic) {
+                            candidates.attributes.insert(position, Some(Arc::new(attributes)));
+                        }
                     }
                     Err(error) => {
                         tracing::error!(%error, topic = scheduled.topic.0, "a scheduled message cannot be read; schedules stop here");
@@ -136,13 +146,13 @@ impl Core {
         &self,
         machine: &Machine,
         (name, turn): (&GroupName, u32),
-        budget: usize,
         candidates: &mut Candidates,
+        reads: &mut Reads,
     ) {
-        let Some((group, _)) = machine.group(name) else { return };
+        let Some((group, found)) = machine.group(name) else { return };
         let wants = machine.wants(name, None, turn);
-        let share = (budget / wants.len().max(1)).clamp(1, CANDIDATES_MAX);
-        for want in wants.into_iter().take(budget) {
+        let share = (GROUP_CANDIDATES_MAX / wants.len().max(1)).clamp(1, CANDIDATES_MAX);
+        for want in wants.iter().take(GROUP_CANDIDATES_MAX) {
             let key = (want.topic, want.queue);
             let known = candidates.entries.get(&key);
             // Groups mostly stand close together; one that does not gets entries of its own.
@@ -162,6 +172,9 @@ impl Core {
                     self.indexer.distrust();
                 }
             }
+        }
+        if found.settings.needs_attributes() {
+            self.add_attributes((machine, group), &wants, candidates, reads);
         }
     }
 

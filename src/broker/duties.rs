@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::machine::Machine;
+use crate::machine::{Candidates, Machine};
 use crate::model::{QueueEntry, QueueNo, TICK_ITEMS_MAX, Timestamp, TopicId};
 
 use super::clock::LogClock;
@@ -130,11 +130,11 @@ async fn sweep_expired(broker: &Broker, now: Timestamp) {
             by_queue.entry((topic, queue)).or_default().push(entry);
         }
         // Every group has its own share of them, and each go settles a bounded number; the index will not tell again.
-        let by_queue = std::sync::Arc::new(by_queue);
+        let candidates = std::sync::Arc::new(with_attributes(broker, by_queue));
         let mut settled = usize::MAX;
         while settled > 0 {
-            let entries = std::sync::Arc::clone(&by_queue);
-            match broker.decide(0, move |draft| Ok(draft.expire_sweep(&entries))).await {
+            let candidates = std::sync::Arc::clone(&candidates);
+            match broker.decide(0, move |draft| Ok(draft.expire_sweep(&candidates))).await {
                 Ok((count, _)) => settled = count,
                 Err(error) => {
                     tracing::warn!(%error, "the TTL sweep stops; who gets to these messages passes over them");
@@ -146,6 +146,22 @@ async fn sweep_expired(broker: &Broker, now: Timestamp) {
             return;
         }
     }
+}
+
+/// These entries as candidates, with the attributes that filters need. A message that cannot be read now is left to the
+/// group that gets there.
+fn with_attributes(broker: &Broker, entries: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>) -> Candidates {
+    let mut candidates = Candidates { entries, ..Candidates::default() };
+    let machine = broker.core.machine.snapshot();
+    for ((topic, _), entries) in &candidates.entries {
+        if machine.some_filter_needs_attributes(*topic) {
+            let read = |entry: &QueueEntry| {
+                Some((entry.position, broker.core.read_attributes(entry.position).ok()?))
+            };
+            candidates.attributes.extend(entries.iter().filter_map(read));
+        }
+    }
+    candidates
 }
 
 /// The machine, once everything applied to it is in the index; none while the index is behind. The index is

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::machine::{Dead, Fact, FailCause, Group, Machine, Progress, Topic};
-use crate::model::{Filter, GroupId, GroupName, MessageId, Position, QueueNo, Timestamp, TopicId, TopicName};
+use crate::machine::{Dead, Fact, FailCause, Group, Machine, Topic};
+use crate::model::{GroupId, GroupName, MessageId, Position, TopicId, TopicName};
 use crate::storage::Space;
 
 use super::clock;
@@ -11,12 +11,7 @@ use super::core::disk_words;
 use super::error::BrokerError;
 use super::handle::Broker;
 use super::read::{self, Browsed, StoredMessage};
-use super::views::{
-    DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page, QueueView, Readiness, TopicView,
-};
-
-/// Most index entries that one look at a filtered group's lag counts.
-const COUNT_MAX: usize = 20_000;
+use super::views::{DeadLetterView, FailureView, GroupView, NodeView, Page, QueueView, Readiness, TopicView};
 
 /// Most body bytes of one browse answer; the next page goes on.
 const BROWSE_BYTES_MAX: usize = 8 << 20;
@@ -74,7 +69,7 @@ impl Broker {
             .iter()
             .filter_map(|subscription| {
                 let found = machine.topic(&subscription.topic)?;
-                Some(self.group_topic_view(group, found, &subscription.filter, now))
+                Some(self.group_topic_view((id, group), found, &subscription.filter, now))
             })
             .collect();
         GroupView {
@@ -86,75 +81,6 @@ impl Broker {
             in_flight: group.in_flight,
             made_at: group.made_at,
             topics,
-        }
-    }
-
-    fn group_topic_view(
-        &self,
-        group: &Group,
-        (id, topic): (TopicId, &Topic),
-        filter: &Filter,
-        now: Timestamp,
-    ) -> GroupTopicView {
-        let mut view = GroupTopicView {
-            topic: topic.name.clone(),
-            lag: 0,
-            counting: false,
-            lag_ms: 0,
-            ready: 0,
-            in_flight: 0,
-            retrying: 0,
-            cursors: Vec::new(),
-        };
-        let mut count_left = COUNT_MAX;
-        let mut oldest: Option<Timestamp> = None;
-        for (queue, state) in (0..).zip(topic.queues.iter()) {
-            let Some(progress) = group.progress.get(&(id, queue)) else { continue };
-            let unlooked = self.unlooked(progress, (id, queue, state.next_offset), filter, &mut count_left);
-            view.lag += progress.items.len() as u64 + unlooked.count;
-            view.counting |= unlooked.counting;
-            view.in_flight += progress.leased;
-            view.retrying += progress.retrying;
-            view.cursors.push(cursor(progress));
-            let first = progress.items.values().next().map(|item| item.ready_at).or(unlooked.first_ready_at);
-            oldest = [oldest, first].into_iter().flatten().min();
-        }
-        view.ready = view.lag.saturating_sub(view.in_flight + view.retrying);
-        view.lag_ms = oldest.map_or(0, |ready_at| now.since(ready_at));
-        view
-    }
-
-    /// What a group has not looked at yet in one queue.
-    fn unlooked(
-        &self,
-        progress: &Progress,
-        (topic, queue, end): (TopicId, QueueNo, u64),
-        filter: &Filter,
-        left: &mut usize,
-    ) -> Unlooked {
-        let span = progress.unlooked(end);
-        if span == 0 {
-            return Unlooked::default();
-        }
-        if filter.is_all() {
-            let first = self.core.entries(topic, queue, progress.next, 1);
-            return Unlooked {
-                count: span,
-                counting: false,
-                first_ready_at: first.first().map(|entry| entry.ready_at),
-            };
-        }
-        let entries = self.core.entries(topic, queue, progress.next, *left);
-        *left = left.saturating_sub(entries.len());
-        let seen_to = entries.last().map_or(progress.next, |entry| entry.offset + 1);
-        let mut matching = entries
-            .iter()
-            .filter(|entry| !progress.beyond.contains(entry.offset) && filter.matches(entry.tag.as_deref()));
-        let first_ready_at = matching.clone().next().map(|entry| entry.ready_at);
-        Unlooked {
-            count: matching.by_ref().count() as u64 + end.saturating_sub(seen_to),
-            counting: seen_to < end,
-            first_ready_at,
         }
     }
 
@@ -384,19 +310,6 @@ impl Broker {
         // Without space the node still serves receivers, and a wrong host clock harms nobody: both only show.
         Readiness { ready: serving, checks }
     }
-}
-
-/// Index entries that a group has not looked at yet.
-#[derive(Default)]
-struct Unlooked {
-    count: u64,
-    counting: bool,
-    first_ready_at: Option<Timestamp>,
-}
-
-/// The lowest unsettled offset.
-fn cursor(progress: &Progress) -> u64 {
-    progress.items.keys().find(|place| place.turn == 0).map_or(progress.next, |place| place.offset)
 }
 
 pub(super) fn find_topic<'a>(

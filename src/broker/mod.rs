@@ -5,6 +5,7 @@
 //! the very batch that accepts it.
 
 mod ask;
+mod attributes;
 mod clock;
 mod core;
 mod delivery;
@@ -12,6 +13,7 @@ mod duties;
 mod error;
 mod handle;
 mod indexer;
+mod lag;
 mod look;
 mod proposer;
 mod read;
@@ -20,6 +22,7 @@ mod scrub;
 mod settings;
 mod start;
 mod subscription;
+mod tally;
 mod views;
 mod waiters;
 

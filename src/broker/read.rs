@@ -1,7 +1,9 @@
 //! Messages as they are read back.
 
 use crate::machine::{BatchHeader, Leased, ProducedAs, ProducedMeta, decode_message};
-use crate::model::{Message, MessageId, Position, QueueEntry, QueueNo, Receipt, Timestamp, TopicName};
+use crate::model::{
+    Attributes, Message, MessageId, Position, QueueEntry, QueueNo, Receipt, Timestamp, TopicName,
+};
 use crate::storage::Log;
 
 use super::core::Core;
@@ -90,8 +92,12 @@ pub(super) fn time_of(log: &Log, index: u64) -> Result<Timestamp, BrokerError> {
     Ok(BatchHeader::decode(&header).map_err(|error| fault(&error))?.time)
 }
 
-/// The queue entry of a scheduled message, without the offset and times it gets when it becomes ready.
-pub(super) fn scheduled_entry(core: &Core, position: Position) -> Result<QueueEntry, BrokerError> {
+/// The queue entry of a scheduled message, without the offset and times it gets when it becomes ready, and its
+/// attributes.
+pub(super) fn scheduled_entry(
+    core: &Core,
+    position: Position,
+) -> Result<(QueueEntry, Attributes), BrokerError> {
     let logged = logged(core, position)?;
     let ProducedAs::Scheduled { due } = logged.meta.state else {
         return Err(BrokerError::Fault(format!(
@@ -99,7 +105,7 @@ pub(super) fn scheduled_entry(core: &Core, position: Position) -> Result<QueueEn
             MessageId::new(position)
         )));
     };
-    Ok(QueueEntry {
+    let entry = QueueEntry {
         offset: 0,
         position,
         ready_at: due,
@@ -107,5 +113,6 @@ pub(super) fn scheduled_entry(core: &Core, position: Position) -> Result<QueueEn
         lane: logged.message.attributes.lane(),
         tag: logged.message.attributes.tag.as_deref().map(std::sync::Arc::from),
         body_bytes: u32::try_from(logged.message.body.len()).unwrap_or(u32::MAX),
-    })
+    };
+    Ok((entry, logged.message.attributes))
 }

@@ -148,8 +148,8 @@ codes! {
         "The JSON is well-formed, but a value is out of its range or does not go with another.",
         "errors[] names the field and its range.";
     InvalidFilter "invalid_filter" 422 false: "The filter is refused",
-        "The filter is no tag expression, or uses what is not supported.",
-        "Write {\"tag\": \"*\"} or {\"tag\": \"a || b\"}. SQL filters are not supported yet.";
+        "The filter is no tag expression, or no SQL expression; errors[] gives the column in characters from 1.",
+        "Write {\"tag\": \"a || b\"} or {\"sql\": \"price > 5 AND colour = 'red'\"}; docs/FILTERS.md has the language.";
     HeadTooLarge "head_too_large" 431 false: "The request's headers are more than accepted",
         "A request has at most 100 headers and 256 KiB of them.",
         "Send fewer or shorter headers; a message's properties may also be sent as JSON.";
