@@ -45,8 +45,8 @@ const LANGUAGES: [Language; 5] = [
     Language {
         name: "Go",
         probe: &["go", "version"],
-        send: &["go", "run", "examples/go/send/main.go"],
-        work: &["go", "run", "examples/go/work/main.go"],
+        send: &["go", "run", "examples/go/producer/main.go"],
+        work: &["go", "run", "examples/go/worker/main.go"],
     },
     Language {
         name: "Java",

@@ -1,4 +1,4 @@
-// Sends every line of standard input as one message:  printf 'a\nb\n' | go run examples/go/send/main.go orders
+// Sends every line of standard input as one message:  printf 'a\nb\n' | go run examples/go/producer/main.go orders
 //
 // Exit code 0 means that every line is on the broker's disk. What was not stored for sure (503, 429, nothing listens) is
 // sent again for a while. A 504, or a connection that broke, means "not known": the line is not sent again, because that

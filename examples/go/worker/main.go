@@ -1,4 +1,4 @@
-// Works off the messages of a topic:  go run examples/go/work/main.go billing orders
+// Works off the messages of a topic:  go run examples/go/worker/main.go billing orders
 //
 // What handle finishes is acknowledged, after the work and never before. When it returns an error the message is given back
 // with the reason: it comes again after the group's retry delay, or becomes a dead letter when its attempts are used up. If
