@@ -196,6 +196,8 @@ fn a_seeded_bug_without_a_test_is_noticed() {
         "fn seeded_bug_1_is_caught() {}\n// fn seeded_bug_2_is_caught() {}\nfn seeded_bug_10_is_caught() {}";
     let sources = [Source::new("src/storage/log.rs", text)];
     assert_eq!(uncaught(&sources, &Allowances::default()).len(), 9);
+    let not_run = [Source::new("tests/http.rs", text)];
+    assert_eq!(uncaught(&not_run, &Allowances::default()).len(), 11);
     let planned = Allowances::parse("planned seeded_bug_ the rings come next").unwrap();
     assert!(uncaught(&sources, &planned).is_empty());
 }
