@@ -1,9 +1,10 @@
 //! Path, query and body of a request, read strictly before a handler sees them.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -138,8 +139,14 @@ pub(super) async fn read_body(api: &Api, body: Body, limit: usize) -> Result<Byt
     if announced > limit {
         return Err(Problem::too_large("bytes of body", limit));
     }
+    let mut gathering = pin!(gather(body, limit));
+    // Most bodies came with their heads: no timer for those.
+    let at_once = poll_fn(|context| Poll::Ready(gathering.as_mut().poll(context))).await;
+    if let Poll::Ready(read) = at_once {
+        return read;
+    }
     let timeout: Duration = api.options.transfer_timeout;
-    match tokio::time::timeout(timeout, gather(body, limit)).await {
+    match tokio::time::timeout(timeout, gathering).await {
         Ok(read) => read,
         Err(_) => {
             let text = format!("the body did not arrive within {} s", timeout.as_secs());

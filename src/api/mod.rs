@@ -25,6 +25,7 @@ mod patch;
 mod problem;
 mod produce;
 mod query;
+mod quiet;
 mod receive;
 mod router;
 mod serve;
@@ -34,7 +35,7 @@ mod terms;
 mod topics;
 mod unasked;
 
-pub use options::{Api, Options, Pages};
+pub use options::{Options, Pages};
 pub use problem::Row as ProblemRow;
 pub use router::router;
 pub use serve::{Drained, serve};

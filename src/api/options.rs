@@ -1,5 +1,6 @@
 //! What the interface needs to know from the command line, and the two handles that end it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,11 +93,31 @@ impl Default for Pages {
     }
 }
 
-/// What every handler gets.
+/// What every handler gets. The routes clone it several times a request, so that it is one count and not one for each
+/// part: all threads share these counts.
 #[derive(Clone, Debug)]
-pub struct Api {
+pub(super) struct Api(Arc<Parts>);
+
+/// What an [`Api`] holds.
+#[derive(Debug)]
+pub(super) struct Parts {
     /// The broker.
-    pub broker: Broker,
+    pub(super) broker: Broker,
     /// The settings.
-    pub options: Arc<Options>,
+    pub(super) options: Arc<Options>,
+}
+
+impl Api {
+    /// Puts the parts together.
+    pub(super) fn new(broker: Broker, options: Arc<Options>) -> Api {
+        Api(Arc::new(Parts { broker, options }))
+    }
+}
+
+impl Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }

@@ -57,5 +57,5 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path")
         })
-        .with_state(Api { broker, options })
+        .with_state(Api::new(broker, options))
 }

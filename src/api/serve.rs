@@ -10,14 +10,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +25,7 @@ use super::extract::Caller;
 use super::linger;
 use super::options::Options;
 use super::problem::{Code, Problem};
+use super::quiet::Quiet;
 use super::unasked;
 
 /// How a stop went.
@@ -102,13 +101,10 @@ impl Accept {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let connection = connection(self.edge.clone(), self.options.clone(), stream, (peer, place));
-        let cut = self.cut.clone();
+        let home = Home { edge: self.edge.clone(), options: self.options.clone(), cut: self.cut.clone() };
         self.connections.spawn(async move {
-            tokio::select! {
-                () = connection => {}
-                () = cut.cancelled() => {}
-            }
+            connection(&home, stream, peer).await;
+            drop(place);
         });
     }
 
@@ -145,31 +141,33 @@ impl Accept {
     }
 }
 
+/// What a connection knows of the node.
+struct Home {
+    edge: Arc<Edge>,
+    options: Arc<Options>,
+    /// Cancelled when the drain timeout has passed.
+    cut: CancellationToken,
+}
+
 /// What may happen to a connection besides its requests.
 enum Aside {
-    /// It outlived a deadline.
-    Overdue,
+    /// It outlived a deadline, or the drain timeout.
+    Over,
     /// The node stops.
     Draining,
 }
 
 /// One connection, from its first byte to its last.
-async fn connection(
-    edge: Arc<Edge>,
-    options: Arc<Options>,
-    stream: TcpStream,
-    (peer, _place): (SocketAddr, OwnedSemaphorePermit),
-) {
+async fn connection(home: &Home, stream: TcpStream, peer: SocketAddr) {
     let meter = Meter::new();
     let caller = Caller { peer: Arc::from(peer.to_string()) };
     let answering = meter.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let busy = answering.begin();
-        let edge = edge.clone();
         let mut request = request.map(|body| Body::new(RequestBody::new(body, answering.clone())));
         request.extensions_mut().insert(caller.clone());
         async move {
-            let response = edge.answer(request).await;
+            let response = home.edge.answer(request).await;
             Ok::<_, Infallible>(response.map(|body| AnswerBody::new(body, busy)))
         }
     });
@@ -180,28 +178,31 @@ async fn connection(
         .serve_connection(io, service)
         .with_upgrades();
     let mut http = std::pin::pin!(http);
-    // Asked only when it is woken itself: every request wakes the connection several times, and asking the timer and
-    // the token, which all connections share, costs a lock each.
-    let mut aside: FuturesUnordered<_> = std::iter::once(async {
+    let over = async || {
         tokio::select! {
-            () = meter.watch(&options) => Aside::Overdue,
-            () = options.draining.cancelled() => Aside::Draining,
+            () = meter.watch(&home.options) => {}
+            () = home.cut.cancelled() => {}
         }
-    })
-    .collect();
+    };
+    let aside = std::pin::pin!(async {
+        tokio::select! {
+            () = over() => Aside::Over,
+            () = home.options.draining.cancelled() => Aside::Draining,
+        }
+    });
     let happened = tokio::select! {
         biased;
         ended = http.as_mut() => return note(ended),
-        happened = aside.next() => happened,
+        happened = Quiet::new(aside) => happened,
     };
-    if matches!(happened, Some(Aside::Overdue)) || meter.is_idle() {
+    if matches!(happened, Aside::Over) || meter.is_idle() {
         return;
     }
     http.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
         ended = http => note(ended),
-        () = meter.watch(&options) => {}
+        () = over() => {}
     }
 }
 

@@ -39,12 +39,30 @@ pub(super) trait Decision: Send {
 
 /// The [`Decision`] that every use case is made of: a closure and the way back.
 pub(super) struct Request<T, F> {
-    pub(super) decide: F,
-    pub(super) answer: Option<Result<T, Refusal>>,
-    pub(super) reply: oneshot::Sender<Result<(T, u64), BrokerError>>,
-    pub(super) deadline: Instant,
+    decide: F,
+    answer: Option<Result<T, Refusal>>,
+    /// Taken when it is answered.
+    reply: Option<oneshot::Sender<Answered<T, F>>>,
+    deadline: Instant,
     /// Its share of the room for waiting requests; given back when it is answered.
-    pub(super) _share: Share,
+    _share: Share,
+}
+
+/// The answer, and the request itself: who made it frees it. Memory that one thread takes and another frees costs both
+/// of them, and the thread that decides is the one that everybody waits for.
+pub(super) type Answered<T, F> = (Result<(T, u64), BrokerError>, Box<Request<T, F>>);
+
+impl<T, F> Request<T, F> {
+    /// A request that was not decided yet, and where its answer comes.
+    pub(super) fn new(
+        decide: F,
+        deadline: Instant,
+        share: Share,
+    ) -> (Request<T, F>, oneshot::Receiver<Answered<T, F>>) {
+        let (reply, answered) = oneshot::channel();
+        let request = Request { decide, answer: None, reply: Some(reply), deadline, _share: share };
+        (request, answered)
+    }
 }
 
 /// Leases that end although nobody asked: given back, or broken. Nobody waits for an answer either.
@@ -76,15 +94,17 @@ where
         self.answer = Some((self.decide)(draft));
     }
 
-    fn finish(self: Box<Self>, outcome: Result<u64, BrokerError>) {
-        let answer = match (outcome, self.answer) {
+    fn finish(mut self: Box<Self>, outcome: Result<u64, BrokerError>) {
+        let answer = match (outcome, self.answer.take()) {
             (Ok(index), Some(Ok(answer))) => Ok((answer, index)),
             (Ok(_), Some(Err(refusal))) => Err(BrokerError::Refused(refusal)),
             (Ok(_), None) => Err(BrokerError::OutcomeUnknown),
             (Err(error), _) => Err(error),
         };
-        // The caller may be gone; then nobody needs the answer.
-        let _ = self.reply.send(answer);
+        if let Some(reply) = self.reply.take() {
+            // The caller may be gone; then nobody needs the answer.
+            let _ = reply.send((answer, self));
+        }
     }
 
     fn is_overdue(&self, now: Instant) -> bool {

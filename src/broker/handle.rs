@@ -332,9 +332,10 @@ impl Broker {
             BrokerError::Overloaded(format!("too many {what} wait to be written; try again shortly"))
         })?;
         let deadline = Instant::now() + self.core.options.request_timeout;
-        let (reply, answer) = oneshot::channel();
-        self.ask(Ask::Decide(Box::new(Request { decide, answer: None, reply, deadline, _share: share })))?;
-        answer.await.unwrap_or(Err(BrokerError::OutcomeUnknown))
+        let (request, answered) = Request::new(decide, deadline, share);
+        self.ask(Ask::Decide(Box::new(request)))?;
+        let (answer, _request) = answered.await.map_err(|_| BrokerError::OutcomeUnknown)?;
+        answer
     }
 
     fn ask(&self, ask: Ask) -> Result<(), BrokerError> {
