@@ -278,7 +278,9 @@ fn exchange(to: SocketAddr, request: &str) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
+    if let Err(error) = stream.read_to_string(&mut answer) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the node did not close: {error}");
+    }
     answer
 }
 

@@ -4,11 +4,9 @@
 //! connections share, costs a lock each; what a [`Quiet`] costs is reading a flag.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-
-use futures_util::task::AtomicWaker;
 
 /// Polls `future` once, and then only after its own waker was called. Must not be polled again once it is ready.
 pub(super) struct Quiet<'a, F> {
@@ -16,20 +14,21 @@ pub(super) struct Quiet<'a, F> {
     bell: Arc<Bell>,
     /// The bell as the future knows it.
     own: Waker,
-    /// Whom the bell wakes; kept here too, because comparing costs less than registering.
+    /// Whom the bell wakes; kept here too, because comparing must not cost a lock.
     sleeper: Option<Waker>,
 }
 
 /// Rung by what the future waits for.
 struct Bell {
     rung: AtomicBool,
-    sleeper: AtomicWaker,
+    /// Stays when it was woken: nobody comes by to set it again before the next ring.
+    sleeper: Mutex<Option<Waker>>,
 }
 
 impl<F: Future> Quiet<'_, F> {
     /// A future that was not asked yet.
     pub(super) fn new(future: Pin<&mut F>) -> Quiet<'_, F> {
-        let bell = Arc::new(Bell { rung: AtomicBool::new(true), sleeper: AtomicWaker::new() });
+        let bell = Arc::new(Bell { rung: AtomicBool::new(true), sleeper: Mutex::default() });
         Quiet { future, own: Waker::from(bell.clone()), bell, sleeper: None }
     }
 }
@@ -40,9 +39,10 @@ impl<F: Future> Future for Quiet<'_, F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
         if !this.sleeper.as_ref().is_some_and(|sleeper| sleeper.will_wake(context.waker())) {
-            this.bell.sleeper.register(context.waker());
             this.sleeper = Some(context.waker().clone());
+            *this.bell.sleeper.lock().unwrap_or_else(PoisonError::into_inner) = this.sleeper.clone();
         }
+        // Looked at after the sleeper is set: a ring that woke the one before it has left its mark here.
         if !this.bell.rung.load(Ordering::Acquire) {
             return Poll::Pending;
         }
@@ -59,12 +59,15 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Bell>) {
         self.rung.store(true, Ordering::SeqCst);
-        self.sleeper.wake();
+        if let Some(sleeper) = &*self.sleeper.lock().unwrap_or_else(PoisonError::into_inner) {
+            sleeper.wake_by_ref();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::task::AtomicWaker;
     use std::future::poll_fn;
     use std::pin::pin;
     use std::sync::atomic::AtomicUsize;
