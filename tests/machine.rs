@@ -1,6 +1,7 @@
 //! Golden scripts: each file in `tests/machine/` is a story of commands (at the left edge), answers and state (indented).
 //! `UPDATE_GOLDEN=1 cargo test --test machine` writes the answers anew; review the difference.
 //!
+//! `sql=` is an SQL filter with `~` for spaces; `props=` are properties, `name:value,name:value`.
 //! Commands joined by ` & ` are decided in one batch. Receipts are called r1, r2 … in the order they were handed out.
 
 #![allow(
@@ -142,7 +143,7 @@ impl Story {
             let time = START.plus(words.millis("time").unwrap());
             self.world.offsets_at(time)
         });
-        let sweep = self.world.entries.clone();
+        let sweep = self.world.expired();
         let bodies: BTreeMap<_, _> =
             self.world.messages.keys().map(|position| (self.world.body(*position), *position)).collect();
         let (answers, index) = self.world.decide(|draft, candidates| {
@@ -303,10 +304,9 @@ fn group_settings(words: &Words<'_>) -> GroupSettings {
     let defaults = GroupSettings::default();
     let subscription = |text: &str| {
         let (topic, filter) = text.split_once(':').unwrap_or((text, "*"));
-        Subscription {
-            topic: topic.parse().unwrap(),
-            filter: Filter::parse_tags(&filter.replace('|', "||")).unwrap(),
-        }
+        let tags = || Filter::parse_tags(&filter.replace('|', "||")).unwrap();
+        let sql = words.named.get("sql").map(|sql| Filter::parse_sql(&sql.replace('~', " ")).unwrap());
+        Subscription { topic: topic.parse().unwrap(), filter: sql.unwrap_or_else(tags) }
     };
     let topics = words.named.get("topics").map(|topics| topics.split(',').map(subscription).collect());
     let steps = |text: &&str| text.split(',').map(|step| parse_duration(step).unwrap()).collect();
@@ -329,12 +329,16 @@ fn group_settings(words: &Words<'_>) -> GroupSettings {
 }
 
 fn produce(draft: &mut Draft, topic: &str, words: &Words<'_>) -> Answer {
+    let pair = |pair: &str| pair.split_once(':').map(|(name, value)| (name.into(), value.into()));
+    let properties: BTreeMap<Box<str>, Box<str>> =
+        words.named.get("props").into_iter().flat_map(|props| props.split(',')).filter_map(pair).collect();
     let new = |body: &&str| NewMessage {
         message: Arc::new(Message {
             body: body.as_bytes().to_vec().into(),
             attributes: Attributes {
                 tag: words.named.get("tag").map(|tag| (*tag).into()),
                 ordering_key: words.named.get("key").map(|key| (*key).into()),
+                properties: properties.clone(),
                 ..Attributes::default()
             },
         }),

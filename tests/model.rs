@@ -76,15 +76,46 @@ struct Sent {
     due: Timestamp,
     ttl_ms: Option<u64>,
     tag: Option<&'static str>,
+    colour: Option<&'static str>,
+    size: Option<usize>,
     key: Option<String>,
     body: String,
     by_group: Vec<Seen>,
 }
 
+/// Which messages a group gets.
+#[derive(Clone, Copy, Debug)]
+enum Wants {
+    All,
+    Tag(&'static str),
+    /// By SQL: red, and larger than 2 or of no size.
+    LargeReds,
+}
+
+impl Wants {
+    fn filter(self) -> Filter {
+        match self {
+            Wants::All => Filter::All,
+            Wants::Tag(tag) => Filter::parse_tags(tag).unwrap(),
+            Wants::LargeReds => {
+                Filter::parse_sql("colour = 'red' AND (NOT size <= 2 OR size IS NULL)").unwrap()
+            }
+        }
+    }
+
+    fn includes(self, sent: &Sent) -> bool {
+        match self {
+            Wants::All => true,
+            Wants::Tag(tag) => sent.tag == Some(tag),
+            Wants::LargeReds => sent.colour == Some("red") && sent.size.is_none_or(|size| size > 2),
+        }
+    }
+}
+
 struct Group {
     name: &'static str,
     topics: &'static [usize],
-    tag: Option<&'static str>,
+    wants: Wants,
     lane_batch: Option<usize>,
     turns: BTreeMap<(usize, u16), u32>,
 }
@@ -106,13 +137,20 @@ fn ensure(holds: bool, broken: impl FnOnce() -> String) -> Checked {
 
 impl Model {
     fn new(seed: u64) -> Model {
-        let group =
-            |name, topics, tag, lane_batch| Group { name, topics, tag, lane_batch, turns: BTreeMap::new() };
+        let group = |name, topics, wants, lane_batch| Group {
+            name,
+            topics,
+            wants,
+            lane_batch,
+            turns: BTreeMap::new(),
+        };
         let groups = vec![
-            group("plain", &[0, 1][..], None, None),
-            group("ordered", &[0][..], None, Some(1)),
-            group("batched", &[0, 1][..], None, Some(3)),
-            group("filtered", &[0][..], Some("red"), None),
+            group("plain", &[0, 1][..], Wants::All, None),
+            group("ordered", &[0][..], Wants::All, Some(1)),
+            group("batched", &[0, 1][..], Wants::All, Some(3)),
+            group("filtered", &[0][..], Wants::Tag("red"), None),
+            group("asking", &[0, 1][..], Wants::LargeReds, None),
+            group("asking-in-order", &[1][..], Wants::LargeReds, Some(2)),
         ];
         let mut world = World::new();
         world.decide(|draft, candidates| {
@@ -121,7 +159,7 @@ impl Model {
                 draft.put_topic(topic.parse().unwrap(), settings, PutMode::Upsert).unwrap();
             }
             for group in &groups {
-                let filter = group.tag.map_or(Filter::All, |tag| Filter::parse_tags(tag).unwrap());
+                let filter = group.wants.filter();
                 let subscription =
                     |topic: &usize| Subscription { topic: name(*topic), filter: filter.clone() };
                 let settings = GroupSettings {
@@ -157,6 +195,7 @@ impl Model {
     fn run(&mut self, commands: usize) -> Checked {
         for _ in 0..commands {
             self.world.window = [2, 5, usize::MAX][self.below(3)];
+            self.world.known = [0, 3, usize::MAX, usize::MAX][self.below(4)];
             match self.below(20) {
                 0..=3 => self.produce()?,
                 4 => self.send_again()?,
@@ -334,7 +373,7 @@ impl Model {
 
     /// I1: in the end every message reaches every group that is to get it.
     fn drain(&mut self) -> Checked {
-        self.world.window = usize::MAX;
+        (self.world.window, self.world.known) = (usize::MAX, usize::MAX);
         for _ in 0..40 {
             self.world.now = self.world.now.plus(2_000);
             self.wait()?;
@@ -352,7 +391,7 @@ impl Model {
         }
         for sent in &self.sent {
             for (group, of) in self.groups.iter().enumerate() {
-                let meant = of.topics.contains(&sent.topic) && (of.tag.is_none() || of.tag == sent.tag);
+                let meant = of.topics.contains(&sent.topic) && of.wants.includes(sent);
                 let state = sent.by_group[group].state;
                 let settled = matches!(state, State::Acked | State::Dead | State::Expired | State::Skipped);
                 ensure(!meant || settled, || {

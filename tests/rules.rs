@@ -16,7 +16,9 @@ use whimbrel::machine::{
     Candidates, Delay, NewMessage, ProduceRequest, PutMode, ReceiveRequest, Received, SeekTo, SettleOp,
     SettleStatus, SettledAs,
 };
-use whimbrel::model::{GroupSettings, Message, Millis, Receipt, Subscription, TopicSettings};
+use whimbrel::model::{
+    Attributes, Filter, GroupSettings, Message, Millis, Receipt, Subscription, TopicSettings,
+};
 
 use world::World;
 
@@ -134,8 +136,7 @@ fn schedules_of_a_deleted_topic_are_swept_a_thousand_at_a_time() {
 
 /// Sweeps until there is nothing left to sweep; answers how often it was asked.
 fn sweep(world: &mut World) -> usize {
-    let mut expired = world.entries.clone();
-    expired.values_mut().for_each(|entries| entries.retain(|entry| entry.expires_at <= world.now));
+    let expired = world.expired();
     (1..).find(|_| world.decide(|draft, _| draft.expire_sweep(&expired)).0 == 0).unwrap()
 }
 
@@ -443,4 +444,72 @@ fn a_redelivered_message_keeps_its_count_of_failures_over_a_late_nack() {
     let nacked = settle(&mut world, "g", receipt, SettleOp::Nack { delay_ms: Some(0), reason: None });
     assert_eq!(nacked, SettleStatus::Ok(SettledAs::Retrying { ready_at: world.now }));
     assert_eq!(receive(&mut world, "g").messages[0].attempt, 2, "one delivery failed once");
+}
+
+fn asking(world: &mut World, sql: &str, topic: &str) {
+    let filter = Filter::parse_sql(sql).unwrap();
+    let subscriptions = vec![Subscription { topic: topic.parse().unwrap(), filter }];
+    let settings = GroupSettings { subscriptions, ..GroupSettings::default() };
+    let put = |draft: &mut whimbrel::machine::Draft, candidates: &Candidates| {
+        draft.put_group("asking".parse().unwrap(), settings, (PutMode::Upsert, false), candidates)
+    };
+    world.decide(put).0.unwrap();
+}
+
+fn coloured(body: &str, colour: &str) -> NewMessage {
+    let attributes =
+        Attributes { properties: [("colour".into(), colour.into())].into(), ..Attributes::default() };
+    let message = Message { body: body.to_owned().into(), attributes };
+    NewMessage { message: Arc::new(message), ..NewMessage::default() }
+}
+
+/// Nothing is passed over unread, and a message that cannot be read is found by whoever gets it.
+#[test]
+fn a_filter_waits_for_what_it_has_to_know_and_lets_damage_through() {
+    let mut world = World::new();
+    topic(&mut world, "t", 1);
+    asking(&mut world, "colour = 'red'", "t");
+    let colours = ["blue", "red", "blue", "red"];
+    produce(&mut world, "t", colours.iter().map(|colour| coloured(colour, colour)).collect());
+    let looked = |world: &World| {
+        let (_, group) = world.machine.group(&"asking".parse().unwrap()).unwrap();
+        group.progress(world.machine.topic(&"t".parse().unwrap()).unwrap().0, 0).unwrap().next
+    };
+    world.known = 0;
+    let received = receive(&mut world, "asking");
+    assert!(received.messages.is_empty() && received.look_on);
+    assert_eq!(looked(&world), 0, "nothing was passed over unread");
+    world.known = 3;
+    let received = receive(&mut world, "asking");
+    assert_eq!(received.messages.iter().map(|leased| leased.offset).collect::<Vec<_>>(), [1]);
+    assert!(received.look_on);
+    assert_eq!(looked(&world), 3);
+    produce(&mut world, "t", vec![coloured("blue", "blue")]);
+    world.known = usize::MAX;
+    let request = receiving("asking");
+    let damaged = |draft: &mut whimbrel::machine::Draft, candidates: &Candidates| {
+        let mut candidates = candidates.clone();
+        candidates.attributes.values_mut().for_each(|known| *known = None);
+        draft.receive(&request, &candidates)
+    };
+    let received = world.decide(damaged).0.unwrap();
+    assert_eq!(received.messages.iter().map(|leased| leased.offset).collect::<Vec<_>>(), [3, 4]);
+}
+
+/// A thousand messages that do not match cost one fact, and nothing when they are met again.
+#[test]
+fn what_a_filter_passes_over_is_one_range() {
+    let mut world = World::new();
+    topic(&mut world, "t", 1);
+    asking(&mut world, "colour = 'red'", "t");
+    produce(&mut world, "t", (0..500).map(|_| coloured("blue", "blue")).collect());
+    let request = receiving("asking");
+    let facts = |world: &mut World| {
+        let asked = world.decide(|draft, candidates| {
+            draft.receive(&request, candidates).unwrap();
+            draft.len()
+        });
+        asked.0
+    };
+    assert_eq!((facts(&mut world), facts(&mut world)), (1, 0));
 }

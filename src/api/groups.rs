@@ -12,7 +12,7 @@ use super::json_in;
 use super::json_out::Json;
 use super::options::Api;
 use super::patch::{self, Patch};
-use super::problem::{Code, Place, Problem};
+use super::problem::{Place, Problem};
 use super::topics::{confirmed, put_status, refused_setting};
 use crate::broker::GroupView;
 use crate::machine::{Expected, SeekTo};
@@ -163,19 +163,16 @@ fn check_filters(body: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Reads `{"tag": "a || b"}`. A wrong shape is 400, a refused expression and SQL are 422.
+/// Reads `{"tag": "a || b"}` or `{"sql": "a > 1"}`. A wrong shape is 400, a refused expression is 422.
 pub(super) fn filter_of(value: &serde_json::Value, pointer: &str) -> Result<Filter, Problem> {
-    if value.get("sql").is_some() {
-        let place = Place::Pointer(format!("{pointer}/sql"));
-        return Err(Problem::at(Code::InvalidFilter, place, "SQL filters are not supported yet"));
-    }
-    let tag = value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.get("tag"));
-    let Some(tag) = tag.and_then(|tag| tag.as_str()) else {
-        return Err(Problem::pointer(pointer, "must be {\"tag\": \"a || b\"}"));
+    let fields = value.as_object().filter(|fields| fields.len() == 1);
+    let only = fields.and_then(|fields| fields.iter().next());
+    let parsed = match only.and_then(|(name, text)| Some((name.as_str(), text.as_str()?))) {
+        Some((name @ "tag", text)) => Filter::parse_tags(text).map_err(|error| (name, error)),
+        Some((name @ "sql", text)) => Filter::parse_sql(text).map_err(|error| (name, error)),
+        _ => return Err(Problem::pointer(pointer, "must be {\"tag\": \"a || b\"} or {\"sql\": \"a > 1\"}")),
     };
-    Filter::parse_tags(tag).map_err(|error| {
-        Problem::at(Code::InvalidFilter, Place::Pointer(format!("{pointer}/tag")), error.to_string())
-    })
+    parsed.map_err(|(name, error)| Problem::filter(Place::Pointer(format!("{pointer}/{name}")), &error))
 }
 
 /// Where to seek.
@@ -230,6 +227,7 @@ fn seek_target(to: &serde_json::Value) -> Result<SeekTo, Problem> {
 mod tests {
     use serde_json::json;
 
+    use super::super::problem::Code;
     use super::*;
     use crate::model::Timestamp;
 
@@ -237,14 +235,19 @@ mod tests {
     fn filters_are_refused_with_the_right_status() {
         let code = |value: serde_json::Value| filter_of(&value, "/filter").map_err(|problem| problem.code);
         assert_eq!(code(json!({"tag": "*"})), Ok(Filter::All));
-        assert_eq!(code(json!({"sql": "a > 1"})), Err(Code::InvalidFilter));
+        assert_eq!(code(json!({"sql": "a > 1"})), Ok(Filter::parse_sql("a>1").unwrap()));
+        assert_eq!(code(json!({"sql": "a > "})), Err(Code::InvalidFilter));
         assert_eq!(code(json!({"tag": "a ||"})), Err(Code::InvalidFilter));
-        for shape in [json!("a"), json!({}), json!({"tag": 1}), json!({"tag": "a", "x": 1})] {
+        let shapes =
+            [json!("a"), json!({}), json!({"tag": 1}), json!({"tag": "a", "x": 1}), json!({"x": "a"})];
+        for shape in shapes.into_iter().chain([json!({"tag": "a", "sql": "a > 1"}), json!({"sql": null})]) {
             assert_eq!(code(shape), Err(Code::InvalidRequest));
         }
         let body = br#"{"subscriptions":[{"topic":"a"},{"topic":"b","filter":{"sql":"x"}}]}"#;
         let problem = check_filters(body).unwrap_err();
         assert_eq!(problem.errors[0].place, Place::Pointer("/subscriptions/1/filter/sql".into()));
+        assert_eq!(problem.errors[0].column, Some(2));
+        assert!(problem.detail.starts_with("/subscriptions/1/filter/sql: column 2: expected"));
     }
 
     #[test]

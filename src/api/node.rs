@@ -101,7 +101,7 @@ pub(super) async fn limits(State(api): State<Api>, call: Call) -> Answer {
 pub(crate) fn write_limits(out: &mut Json, api: &Api) {
     let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     let max_wait_ms = u64::try_from(api.options.max_wait.as_millis()).unwrap_or(u64::MAX);
-    let limits: [(&str, u64); 32] = [
+    let limits = [
         ("name_bytes_max", count(model::NAME_BYTES_MAX)),
         ("body_bytes_max", count(model::BODY_BYTES_MAX)),
         ("batch_messages_max", count(model::BATCH_MESSAGES_MAX)),
@@ -125,6 +125,11 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("topics_max", count(model::TOPICS_MAX)),
         ("groups_max", count(model::GROUPS_MAX)),
         ("queues_max", model::QUEUES_MAX.into()),
+        ("filter_bytes_max", count(model::FILTER_BYTES_MAX)),
+        ("filter_tags_max", count(model::FILTER_TAGS_MAX)),
+        ("filter_terms_max", count(model::FILTER_TERMS_MAX)),
+        ("filter_depth_max", count(model::FILTER_DEPTH_MAX)),
+        ("filter_list_max", count(model::FILTER_LIST_MAX)),
         ("in_flight_max", model::IN_FLIGHT_MAX.into()),
         ("receive_messages_max", model::RECEIVE_MESSAGES_MAX.into()),
         ("receive_bytes_max", model::RECEIVE_BYTES_MAX),

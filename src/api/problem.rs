@@ -13,7 +13,7 @@ use super::json_out::Json;
 use super::terms;
 use crate::broker::BrokerError;
 use crate::machine::Refusal;
-use crate::model::MessageError;
+use crate::model::{FilterError, MessageError};
 
 /// Which part of the request is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) struct FieldError {
     pub(crate) place: Place,
     /// What is wrong.
     pub(crate) text: String,
+    /// Where in the value, in characters from 1.
+    pub(crate) column: Option<usize>,
 }
 
 /// A failed request: becomes an `application/problem+json` answer.
@@ -66,7 +68,14 @@ impl Problem {
             Place::Parameter(name) => format!("query parameter {name}: {text}"),
             Place::Path(name) => format!("{name}: {text}"),
         };
-        Problem { code, detail, errors: vec![FieldError { place, text }], limit: None }
+        Problem { code, detail, errors: vec![FieldError { place, text, column: None }], limit: None }
+    }
+
+    /// A well-formed filter that is refused.
+    pub(crate) fn filter(place: Place, error: &FilterError) -> Problem {
+        let mut problem = Problem::at(Code::InvalidFilter, place, error.to_string());
+        problem.errors.iter_mut().for_each(|field| field.column = error.column);
+        problem
     }
 
     /// A malformed header.
@@ -93,7 +102,7 @@ impl Problem {
             Refusal::DelayTooLong { field } => field,
             _ => return problem,
         };
-        problem.errors.push(FieldError { place: place(field), text: problem.detail.clone() });
+        problem.errors.push(FieldError { place: place(field), text: problem.detail.clone(), column: None });
         problem
     }
 
@@ -153,6 +162,9 @@ impl Problem {
                     Place::Path(name) => json.text_field("path", name),
                 }
                 json.text_field("text", &error.text);
+                if let Some(column) = error.column {
+                    json.number_field("column", u64::try_from(column).unwrap_or(u64::MAX));
+                }
                 json.close();
             }
             json.close_list();

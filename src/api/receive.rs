@@ -143,10 +143,10 @@ fn merge(form: ReceiveForm, mut query: Query) -> Result<Wish, Problem> {
     let filter = match (form.filter, query.text("filter")) {
         (Some(_), Some(_)) => return Err(said_twice(in_query("filter"))),
         (Some(value), None) => Some(filter_of(&value, "/filter")?),
-        (None, Some(tags)) => Some(
-            Filter::parse_tags(&tags)
-                .map_err(|error| Problem::at(Code::InvalidFilter, in_query("filter"), error.to_string()))?,
-        ),
+        (None, Some(tags)) => {
+            let refused = |error| Problem::filter(in_query("filter"), &error);
+            Some(Filter::parse_tags(&tags).map_err(refused)?)
+        }
         (None, None) => None,
     };
     query.finish()?;
@@ -227,11 +227,12 @@ pub(super) fn compare_filter(
     topic: Option<&TopicName>,
     filter: &Filter,
 ) -> Result<(), Problem> {
+    let shown = |filter: &Filter| format!("{} {}", filter.kind(), filter.expression());
     let differs = |own: &Filter| {
-        let (asked, own) = (filter.expression(), own.expression());
+        let (asked, own) = (shown(filter), shown(own));
         Problem::new(
             Code::FilterDiffers,
-            format!("the filter asked for is '{asked}', group '{group}' has '{own}'"),
+            format!("the filter asked for is [{asked}], group '{group}' has [{own}]"),
         )
     };
     match broker.group_settings(group) {
@@ -395,6 +396,7 @@ mod tests {
             assert_eq!(merged(body, query).unwrap_err().code.row().status, 400, "{body} {query}");
         }
         assert_eq!(merged(r#"{"filter":{"sql":"a"}}"#, "").unwrap_err().code.row().status, 422);
+        assert_eq!(merged(r#"{"filter":{"sql":"a=1"}}"#, "").unwrap().filter.unwrap().expression(), "a = 1");
         assert_eq!(merged("", "filter=a||").unwrap_err().code.row().status, 422);
     }
 

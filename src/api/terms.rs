@@ -124,7 +124,11 @@ pub(super) fn placed(named: &[(usize, Refusal)], place: impl Fn(usize) -> String
         let place = place(*at);
         let mut problem = Problem::of_message(refusal, |field| Place::Pointer(format!("{place}/{field}")));
         if problem.errors.is_empty() {
-            problem.errors.push(FieldError { place: Place::Pointer(place), text: problem.detail.clone() });
+            problem.errors.push(FieldError {
+                place: Place::Pointer(place),
+                text: problem.detail.clone(),
+                column: None,
+            });
         }
         problem
     };

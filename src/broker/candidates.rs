@@ -1,4 +1,5 @@
-//! What the proposer reads before it decides: queue entries for those who wait, and scheduled messages that are due.
+//! What the proposer reads before it decides: queue entries for those who wait, what their filters need to know of
+//! them, and scheduled messages that are due.
 //!
 //! What is in memory is taken at once. What has to be read from the disk is read on a thread that may wait, and the
 //! batch waits a moment for it, so that a slow disk holds up those who need it and not everybody: a batch that was
@@ -14,8 +15,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::machine::{Candidates, Machine, Want};
-use crate::model::{CANDIDATES_MAX, GroupId, GroupName, Position, QueueEntry, TICK_ITEMS_MAX, Timestamp};
+use crate::model::{
+    Attributes, CANDIDATES_MAX, GroupId, GroupName, Position, QueueEntry, TICK_ITEMS_MAX, Timestamp,
+};
 
+use super::attributes::{self, Asked, Known};
 use super::core::Core;
 use super::error::BrokerError;
 use super::read;
@@ -36,15 +40,33 @@ pub(super) struct Reader {
 /// What has to be read from the disk.
 #[derive(Default)]
 struct Missing {
-    entries: Vec<(GroupId, Want, usize)>,
+    entries: Vec<MissingEntries>,
+    asked: Asked,
     due: Vec<Position>,
+}
+
+impl Missing {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.asked.is_empty() && self.due.is_empty()
+    }
+}
+
+/// Entries of one queue that a group wants.
+struct MissingEntries {
+    group: GroupId,
+    want: Want,
+    /// Most entries.
+    most: usize,
+    /// So many of them its filter asks about.
+    asked: usize,
 }
 
 /// What was read.
 #[derive(Default)]
 struct Found {
     entries: Vec<(GroupId, Want, Vec<QueueEntry>)>,
-    due: Vec<QueueEntry>,
+    attributes: Vec<(Position, Known)>,
+    due: Vec<(QueueEntry, Attributes)>,
 }
 
 impl Reader {
@@ -76,12 +98,12 @@ impl Reader {
                     continue;
                 }
                 match read::scheduled_in_memory(&self.core, position) {
-                    Some(entry) => drop(candidates.due.insert(position, entry)),
+                    Some(found) => add_due(&mut candidates, found),
                     None => missing.due.push(position),
                 }
             }
         }
-        if self.reading.is_none() && !(missing.entries.is_empty() && missing.due.is_empty()) {
+        if self.reading.is_none() && !missing.is_empty() {
             let core = Arc::clone(&self.core);
             self.reading = Some(tokio::task::spawn_blocking(move || core.read_missing(missing)));
             self.take_read(&mut candidates).await;
@@ -99,7 +121,8 @@ impl Reader {
                 for (group, want, entries) in found.entries {
                     add(candidates, (group, want), entries);
                 }
-                candidates.due.extend(found.due.into_iter().map(|entry| (entry.position, entry)));
+                candidates.attributes.extend(found.attributes);
+                found.due.into_iter().for_each(|found| add_due(candidates, found));
             }
             Err(error) => tracing::error!(%error, "candidates could not be read"),
         }
@@ -114,6 +137,12 @@ fn add(candidates: &mut Candidates, (group, want): (GroupId, Want), entries: Vec
             candidates.own_entries.insert((group, want.topic, want.queue), entries);
         }
     }
+}
+
+/// Adds a scheduled message that is due. In the batch that makes it ready filters may ask about it as well.
+fn add_due(candidates: &mut Candidates, (entry, attributes): (QueueEntry, Attributes)) {
+    candidates.attributes.insert(entry.position, Some(Arc::new(attributes)));
+    candidates.due.insert(entry.position, entry);
 }
 
 /// Whether the entry that this group would read first is among them.
@@ -134,30 +163,42 @@ impl Core {
         candidates: &mut Candidates,
         missing: &mut Missing,
     ) {
-        let Some((group, _)) = machine.group(name) else { return };
+        let Some((group, found)) = machine.group(name) else { return };
         let wants = machine.wants(name, None, turn);
-        let share = (GROUP_CANDIDATES_MAX / wants.len().max(1)).clamp(1, CANDIDATES_MAX);
-        for want in wants.into_iter().take(GROUP_CANDIDATES_MAX) {
-            if knows(candidates, group, &want) {
+        let most = (GROUP_CANDIDATES_MAX / wants.len().max(1)).clamp(1, CANDIDATES_MAX);
+        let asked =
+            if found.settings.needs_attributes() { attributes::share(machine, group, &wants) } else { 0 };
+        for want in wants.iter().take(GROUP_CANDIDATES_MAX) {
+            if knows(candidates, group, want) {
                 continue;
             }
-            match self.indexer.index().entries_in_memory(want.topic, want.queue, want.from, share) {
-                Ok(Some(entries)) => add(candidates, (group, want), entries),
-                Ok(None) => missing.entries.push((group, want, share)),
+            match self.indexer.index().entries_in_memory(want.topic, want.queue, want.from, most) {
+                Ok(Some(entries)) => add(candidates, (group, *want), entries),
+                Ok(None) => {
+                    let asked = if machine.filter_needs_attributes(group, want.topic) { asked } else { 0 };
+                    missing.entries.push(MissingEntries { group, want: *want, most, asked });
+                }
                 Err(error) => self.distrust_index(&error),
             }
+        }
+        if asked > 0 {
+            self.known_attributes((machine, group), (&wants, asked), candidates, &mut missing.asked);
         }
     }
 
     /// Reads from the disk. A scheduled message that cannot be read stops those behind it: none overtakes.
-    fn read_missing(&self, missing: Missing) -> Found {
+    fn read_missing(&self, mut missing: Missing) -> Found {
         let mut found = Found::default();
-        for (group, want, share) in missing.entries {
-            match self.indexer.index().entries(want.topic, want.queue, want.from, share) {
-                Ok(entries) => found.entries.push((group, want, entries)),
+        for MissingEntries { group, want, most, asked } in missing.entries {
+            match self.indexer.index().entries(want.topic, want.queue, want.from, most) {
+                Ok(entries) => {
+                    missing.asked.add(entries.iter().take(asked));
+                    found.entries.push((group, want, entries));
+                }
                 Err(error) => self.distrust_index(&error),
             }
         }
+        found.attributes = self.read_asked(&missing.asked);
         let read: Result<(), BrokerError> = missing.due.into_iter().try_for_each(|position| {
             found.due.push(read::scheduled_entry(self, position)?);
             Ok(())

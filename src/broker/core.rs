@@ -12,8 +12,10 @@ use crate::storage::Space;
 use crate::storage::index::IndexError;
 
 use super::Options;
+use super::attributes::Kept;
 use super::indexer::Indexer;
 use super::room::Room;
+use super::tally::Tallies;
 
 /// Shared by every part of the broker.
 pub(super) struct Core {
@@ -24,6 +26,10 @@ pub(super) struct Core {
     pub(super) node_id: u64,
     pub(super) cluster_id: String,
     pub(super) indexer: Arc<Indexer>,
+    /// Attributes that filters were asked about lately.
+    pub(super) kept_attributes: Kept,
+    /// What filtered groups were found to match beyond what they looked at.
+    pub(super) tallies: Tallies,
     /// Effects of applied batches that the proposer has not taken yet.
     pub(super) inbox: Arc<Mutex<Effects>>,
     /// Whether this node leads and its leadership is open.

@@ -1,15 +1,18 @@
 //! What the leader does without being asked: retention, the sweep of messages past their TTL, and every node's own
 //! cleaning of its disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::machine::Machine;
+use crate::machine::{Candidates, Machine};
 use crate::model::{QueueEntry, QueueNo, TICK_ITEMS_MAX, Timestamp, TopicId};
+use crate::storage::index::IndexError;
 
 use super::clock::LogClock;
+use super::core::Core;
 use super::handle::Broker;
 
 /// How often retention, the TTL sweep and the cleaner look.
@@ -113,27 +116,20 @@ async fn retain(broker: &Broker, topic: TopicId, firsts: Vec<(QueueNo, u64)>) {
 async fn sweep_expired(broker: &Broker, now: Timestamp) {
     loop {
         let core = broker.core.clone();
-        let read = move || core.indexer.index().expired(now, TICK_ITEMS_MAX);
-        let expired = match tokio::task::spawn_blocking(read).await {
-            Ok(Ok(expired)) => expired,
+        let (candidates, full) = match tokio::task::spawn_blocking(move || read_expired(&core, now)).await {
+            Ok(Ok(read)) => read,
             Ok(Err(error)) => return broker.core.distrust_index(&error),
             Err(error) => return tracing::error!(%error, "the TTL sweep failed"),
         };
-        if expired.is_empty() {
+        if candidates.entries.is_empty() {
             return;
         }
-        // The index answers whole blocks, so it may be more.
-        let full = expired.len() >= TICK_ITEMS_MAX;
-        let mut by_queue: BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>> = BTreeMap::new();
-        for (topic, queue, entry) in expired {
-            by_queue.entry((topic, queue)).or_default().push(entry);
-        }
         // Every group has its own share of them, and each go settles a bounded number; the index will not tell again.
-        let by_queue = std::sync::Arc::new(by_queue);
+        let candidates = Arc::new(candidates);
         let mut settled = usize::MAX;
         while settled > 0 {
-            let entries = std::sync::Arc::clone(&by_queue);
-            match broker.decide(0, move |draft| Ok(draft.expire_sweep(&entries))).await {
+            let candidates = Arc::clone(&candidates);
+            match broker.decide(0, move |draft| Ok(draft.expire_sweep(&candidates))).await {
                 Ok((count, _)) => settled = count,
                 Err(error) => {
                     tracing::warn!(%error, "the TTL sweep stops; who gets to these messages passes over them");
@@ -145,6 +141,27 @@ async fn sweep_expired(broker: &Broker, now: Timestamp) {
             return;
         }
     }
+}
+
+/// What the index knows to be past its TTL, with the attributes that filters need, and whether there may be more. A
+/// message that cannot be read now is left to the group that gets there. Waits for the disk.
+fn read_expired(core: &Core, now: Timestamp) -> Result<(Candidates, bool), IndexError> {
+    let expired = core.indexer.index().expired(now, TICK_ITEMS_MAX)?;
+    // The index answers whole blocks, so it may be more.
+    let full = expired.len() >= TICK_ITEMS_MAX;
+    let mut candidates = Candidates::default();
+    for (topic, queue, entry) in expired {
+        candidates.entries.entry((topic, queue)).or_default().push(entry);
+    }
+    let machine = core.machine.snapshot();
+    for ((topic, _), entries) in &candidates.entries {
+        if machine.some_filter_needs_attributes(*topic) {
+            let read =
+                |entry: &QueueEntry| Some((entry.position, core.read_attributes(entry.position).ok()?));
+            candidates.attributes.extend(entries.iter().filter_map(read));
+        }
+    }
+    Ok((candidates, full))
 }
 
 /// The machine, once everything applied to it is in the index; none while the index is behind. The index is

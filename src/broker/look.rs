@@ -1,16 +1,14 @@
 //! Looking without changing: topics, groups, messages, dead letters, the node.
 
-use crate::machine::{Dead, Fact, FailCause, Group, Machine, Progress, Topic};
-use crate::model::{Filter, GroupId, GroupName, MessageId, Position, QueueNo, Timestamp, TopicId, TopicName};
+use crate::machine::{Dead, Fact, FailCause, Group, Machine, Topic};
+use crate::model::{GroupId, GroupName, MessageId, Position, TopicId, TopicName};
 
 use super::clock;
 use super::error::BrokerError;
 use super::handle::Broker;
 use super::read::{self, Browsed, StoredMessage};
-use super::views::{DeadLetterView, FailureView, GroupTopicView, GroupView, Page, QueueView, TopicView};
-
-/// Most index entries that one look at a filtered group's lag counts.
-const COUNT_MAX: usize = 20_000;
+use super::tally::Budget;
+use super::views::{DeadLetterView, FailureView, GroupView, Page, QueueView, TopicView};
 
 /// Most body bytes of one browse answer; the next page goes on.
 const BROWSE_BYTES_MAX: usize = 8 << 20;
@@ -40,7 +38,7 @@ impl Broker {
     /// `GroupNotFound`.
     pub fn group(&self, name: &GroupName) -> Result<GroupView, BrokerError> {
         let machine = self.core.machine.snapshot();
-        Ok(self.group_view(&machine, find_group(&machine, name)?))
+        Ok(self.group_view(&machine, find_group(&machine, name)?, &mut Budget::for_a_look()))
     }
 
     /// The name of a group by its incarnation, for receipts that come without it; none when it is deleted.
@@ -55,10 +53,17 @@ impl Broker {
         let machine = self.core.machine.snapshot();
         let after = cursor.and_then(|name| name.parse().ok());
         let rows = machine.groups_after(after.as_ref());
-        page(rows, limit, |(_, group)| group.name.to_string(), |row| self.group_view(&machine, row))
+        let mut budget = Budget::for_a_look();
+        let view = |row| self.group_view(&machine, row, &mut budget);
+        page(rows, limit, |(_, group)| group.name.to_string(), view)
     }
 
-    fn group_view(&self, machine: &Machine, (id, group): (GroupId, &Group)) -> GroupView {
+    fn group_view(
+        &self,
+        machine: &Machine,
+        (id, group): (GroupId, &Group),
+        budget: &mut Budget,
+    ) -> GroupView {
         let mut settings = (*group.settings).clone();
         settings.retry = Some(settings.retry());
         let now = clock::wall_time().max(machine.now());
@@ -68,7 +73,7 @@ impl Broker {
             .iter()
             .filter_map(|subscription| {
                 let found = machine.topic(&subscription.topic)?;
-                Some(self.group_topic_view(group, found, &subscription.filter, now))
+                Some(self.group_topic_view((id, group), found, &subscription.filter, (now, &mut *budget)))
             })
             .collect();
         GroupView {
@@ -80,75 +85,6 @@ impl Broker {
             in_flight: group.in_flight,
             made_at: group.made_at,
             topics,
-        }
-    }
-
-    fn group_topic_view(
-        &self,
-        group: &Group,
-        (id, topic): (TopicId, &Topic),
-        filter: &Filter,
-        now: Timestamp,
-    ) -> GroupTopicView {
-        let mut view = GroupTopicView {
-            topic: topic.name.clone(),
-            lag: 0,
-            counting: false,
-            lag_ms: 0,
-            ready: 0,
-            in_flight: 0,
-            retrying: 0,
-            cursors: Vec::new(),
-        };
-        let mut count_left = COUNT_MAX;
-        let mut oldest: Option<Timestamp> = None;
-        for (queue, state) in (0..).zip(topic.queues.iter()) {
-            let Some(progress) = group.progress.get(&(id, queue)) else { continue };
-            let unlooked = self.unlooked(progress, (id, queue, state.next_offset), filter, &mut count_left);
-            view.lag += progress.items.len() as u64 + unlooked.count;
-            view.counting |= unlooked.counting;
-            view.in_flight += progress.leased;
-            view.retrying += progress.retrying;
-            view.cursors.push(cursor(progress));
-            let first = progress.items.values().next().map(|item| item.ready_at).or(unlooked.first_ready_at);
-            oldest = [oldest, first].into_iter().flatten().min();
-        }
-        view.ready = view.lag.saturating_sub(view.in_flight + view.retrying);
-        view.lag_ms = oldest.map_or(0, |ready_at| now.since(ready_at));
-        view
-    }
-
-    /// What a group has not looked at yet in one queue.
-    fn unlooked(
-        &self,
-        progress: &Progress,
-        (topic, queue, end): (TopicId, QueueNo, u64),
-        filter: &Filter,
-        left: &mut usize,
-    ) -> Unlooked {
-        let span = progress.unlooked(end);
-        if span == 0 {
-            return Unlooked::default();
-        }
-        if filter.is_all() {
-            let first = self.core.entries(topic, queue, progress.next, 1);
-            return Unlooked {
-                count: span,
-                counting: false,
-                first_ready_at: first.first().map(|entry| entry.ready_at),
-            };
-        }
-        let entries = self.core.entries(topic, queue, progress.next, *left);
-        *left = left.saturating_sub(entries.len());
-        let seen_to = entries.last().map_or(progress.next, |entry| entry.offset + 1);
-        let mut matching = entries
-            .iter()
-            .filter(|entry| !progress.beyond.contains(entry.offset) && filter.matches(entry.tag.as_deref()));
-        let first_ready_at = matching.clone().next().map(|entry| entry.ready_at);
-        Unlooked {
-            count: matching.by_ref().count() as u64 + end.saturating_sub(seen_to),
-            counting: seen_to < end,
-            first_ready_at,
         }
     }
 
@@ -337,19 +273,6 @@ impl Broker {
     }
 }
 
-/// Index entries that a group has not looked at yet.
-#[derive(Default)]
-struct Unlooked {
-    count: u64,
-    counting: bool,
-    first_ready_at: Option<Timestamp>,
-}
-
-/// The lowest unsettled offset.
-fn cursor(progress: &Progress) -> u64 {
-    progress.items.keys().find(|place| place.turn == 0).map_or(progress.next, |place| place.offset)
-}
-
 pub(super) fn find_topic<'a>(
     machine: &'a Machine,
     name: &TopicName,
@@ -410,7 +333,7 @@ fn page<R, V>(
     rows: impl Iterator<Item = R>,
     limit: usize,
     cursor: impl Fn(&R) -> String,
-    view: impl Fn(R) -> V,
+    mut view: impl FnMut(R) -> V,
 ) -> Page<V> {
     let mut page = Page { rows: Vec::new(), next_cursor: None };
     let mut last = None;

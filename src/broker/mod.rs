@@ -5,6 +5,7 @@
 //! the very batch that accepts it.
 
 mod ask;
+mod attributes;
 mod candidates;
 mod clock;
 mod core;
@@ -14,6 +15,7 @@ mod error;
 mod handle;
 mod health;
 mod indexer;
+mod lag;
 mod look;
 mod produce;
 mod proposer;
@@ -23,6 +25,7 @@ mod scrub;
 mod settings;
 mod start;
 mod subscription;
+mod tally;
 mod views;
 mod waiters;
 

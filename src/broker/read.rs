@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::machine::{BatchHeader, Leased, ProducedAs, ProducedMeta, decode_message};
 use crate::model::wire::DecodeError;
 use crate::model::{
-    GroupId, Message, MessageId, Position, QueueEntry, QueueNo, Receipt, Timestamp, TopicName,
+    Attributes, GroupId, Message, MessageId, Position, QueueEntry, QueueNo, Receipt, Timestamp, TopicName,
 };
 use crate::storage::Log;
 
@@ -193,9 +193,13 @@ pub(super) fn time_of(log: &Log, index: u64) -> Result<Timestamp, BrokerError> {
     Ok(BatchHeader::decode(&header).map_err(|error| fault(&error))?.time)
 }
 
-/// The queue entry of a scheduled message, without the offset and times it gets when it becomes ready.
-pub(super) fn scheduled_entry(core: &Core, position: Position) -> Result<QueueEntry, BrokerError> {
-    entry_of(&logged(core, position)?, position).ok_or_else(|| {
+/// The queue entry of a scheduled message, without the offset and times it gets when it becomes ready, and its
+/// attributes.
+pub(super) fn scheduled_entry(
+    core: &Core,
+    position: Position,
+) -> Result<(QueueEntry, Attributes), BrokerError> {
+    entry_of(logged(core, position)?, position).ok_or_else(|| {
         BrokerError::Fault(format!(
             "message {} is in the schedule but was not scheduled",
             MessageId::new(position)
@@ -204,13 +208,13 @@ pub(super) fn scheduled_entry(core: &Core, position: Position) -> Result<QueueEn
 }
 
 /// The same, if it is in memory. Never waits for the disk.
-pub(super) fn scheduled_in_memory(core: &Core, position: Position) -> Option<QueueEntry> {
-    entry_of(&logged_in_memory(core, position)?, position)
+pub(super) fn scheduled_in_memory(core: &Core, position: Position) -> Option<(QueueEntry, Attributes)> {
+    entry_of(logged_in_memory(core, position)?, position)
 }
 
-fn entry_of(logged: &Logged, position: Position) -> Option<QueueEntry> {
+fn entry_of(logged: Logged, position: Position) -> Option<(QueueEntry, Attributes)> {
     let ProducedAs::Scheduled { due } = logged.meta.state else { return None };
-    Some(QueueEntry {
+    let entry = QueueEntry {
         offset: 0,
         position,
         ready_at: due,
@@ -218,5 +222,6 @@ fn entry_of(logged: &Logged, position: Position) -> Option<QueueEntry> {
         lane: logged.message.attributes.lane(),
         tag: logged.message.attributes.tag.as_deref().map(Arc::from),
         body_bytes: u32::try_from(logged.message.body.len()).unwrap_or(u32::MAX),
-    })
+    };
+    Some((entry, logged.message.attributes))
 }

@@ -15,11 +15,13 @@ use crate::replication::{AppliedBatch, Replication};
 use crate::storage::Log;
 use crate::storage::index::{Index, Opened};
 
+use super::attributes::Kept;
 use super::core::Core;
 use super::handle::Broker;
 use super::indexer::Indexer;
 use super::proposer::Proposer;
 use super::room::Room;
+use super::tally::{self, Tallies};
 use super::{clock, duties, scrub};
 
 /// Most requests that may wait to be decided.
@@ -105,6 +107,8 @@ impl Running {
             replication,
             machine,
             indexer: indexer.clone(),
+            kept_attributes: Kept::default(),
+            tallies: Tallies::default(),
             inbox: applying.inbox.clone(),
             serving: AtomicBool::new(false),
             served: Notify::new(),
@@ -126,8 +130,11 @@ impl Running {
             move || indexer.run(|| core.nudge.notify_one())
         })?;
         let proposer = agreement.spawn(Proposer::new(core, asked).run());
-        let duties =
-            vec![tokio::spawn(duties::run(broker.clone())), tokio::spawn(scrub::run(broker.clone()))];
+        let duties = vec![
+            tokio::spawn(duties::run(broker.clone())),
+            tokio::spawn(scrub::run(broker.clone())),
+            tokio::spawn(tally::run(broker.clone())),
+        ];
         Ok(Running { broker, proposer, duties, indexer, index_thread })
     }
 

@@ -15,6 +15,8 @@ mod status;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::broker::Broker;
@@ -28,8 +30,14 @@ pub use status::{GroupRow, NodeFacts, ROWS_MAX, StatusPage, TopicRow};
 pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) -> Router<S> {
     let about = Arc::new(about);
     let status = move || {
-        let answer = page::respond(StatusPage::gather(&broker, &about).render());
-        async move { answer }
+        let (broker, about) = (broker.clone(), Arc::clone(&about));
+        async move {
+            // Lag is counted from the index, and for groups with an SQL filter from the log.
+            match broker.look(move |broker| Ok(StatusPage::gather(broker, &about).render())).await {
+                Ok(page) => page::respond(page),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+            }
+        }
     };
     page::guarded(Router::new().route("/", get(status)).merge(assets::router()))
 }

@@ -1,8 +1,9 @@
 //! The draft of the next batch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::model::{GroupId, HELD_MAX, Position, QueueEntry, QueueNo, Timestamp, TopicId};
+use crate::model::{Attributes, GroupId, HELD_MAX, Position, QueueEntry, QueueNo, Timestamp, TopicId};
 
 use super::apply::Effects;
 use super::facts::{Batch, Fact, OWN_ENTRY, ProducedAs};
@@ -20,6 +21,8 @@ pub struct Candidates {
     pub offsets: BTreeMap<(TopicId, QueueNo), u64>,
     /// The entries (offset not yet given: 0) of scheduled messages that are due.
     pub due: BTreeMap<Position, QueueEntry>,
+    /// Attributes of messages among the entries, for filters that need them; none for a message that is damaged.
+    pub attributes: BTreeMap<Position, Option<Arc<Attributes>>>,
 }
 
 /// Bytes from which on an entry is closed.

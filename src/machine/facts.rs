@@ -269,8 +269,9 @@ impl Fact {
             Fact::Remembered(remembered) => 48 + 8 * remembered.refused.len(),
             Fact::Redriven { positions, .. } => 16 + 12 * positions.len(),
             Fact::Sought { targets, .. } => 24 + 10 * targets.len(),
-            Fact::GroupMade { starts, .. } | Fact::GroupChanged { starts, .. } => {
-                512 + starts.iter().map(|(_, offsets)| 8 + 8 * offsets.len()).sum::<usize>()
+            Fact::GroupMade { settings, starts, .. } | Fact::GroupChanged { settings, starts, .. } => {
+                settings.about_bytes()
+                    + starts.iter().map(|(_, offsets)| 8 + 8 * offsets.len()).sum::<usize>()
             }
             _ => 64,
         }

@@ -137,14 +137,13 @@ mod tests {
     fn what_expires_unseen_becomes_a_dead_letter_only_where_there_is_room() {
         let expiring = NewMessage { ttl_ms: Some(10), ..NewMessage::default() };
         let full = with_messages(2, vec![expiring; 3]);
-        let entries = full.fresh.clone();
+        let candidates = Candidates { entries: full.fresh.clone(), ..Candidates::default() };
         let mut machine = Machine::default();
         machine.apply(1, &full.finish().unwrap());
         let mut draft = draft(&machine, 100, 2);
-        assert_eq!(draft.expire_sweep(&entries), 2);
-        assert_eq!((draft.expire_sweep(&entries), draft.machine.held()), (0, 2));
+        assert_eq!(draft.expire_sweep(&candidates), 2);
+        assert_eq!((draft.expire_sweep(&candidates), draft.machine.held()), (0, 2));
         draft.purge_dead_letters(&group()).unwrap();
-        let candidates = Candidates { entries, ..Candidates::default() };
         let request = ReceiveRequest {
             group: group(),
             topic: None,

@@ -15,6 +15,7 @@ mod dead_letter;
 mod digest;
 mod draft;
 mod facts;
+mod filter;
 mod groups;
 mod held;
 mod idempotency;

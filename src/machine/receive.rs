@@ -14,6 +14,7 @@ use super::dead_letter::Burial;
 use super::draft::{Candidates, Draft};
 
 use super::facts::{Delivered, Expiry, Fact, Fresh};
+use super::filter::{Sieve, filter_of};
 use super::lane::LaneDoor;
 use super::progress::{Where, resolve};
 use super::refusal::Refusal;
@@ -122,7 +123,8 @@ impl Draft {
             let listed = listed.map_or(&[][..], Vec::as_slice);
             let made_now = self.fresh.get(&(topic, queue)).map_or(&[][..], Vec::as_slice);
             let filter = filter_of(look.settings, &found.name);
-            look.fresh(&mut glance, (listed, made_now, next_offset), filter, &mut *self.nonces);
+            let sieve = Sieve { filter, candidates, facts: &self.facts };
+            look.fresh(&mut glance, (listed, made_now, next_offset), &sieve, &mut *self.nonces);
         }
         let delivered = glance.delivered;
         (delivered.next != progress.next || !delivered.again.is_empty()).then_some(delivered)
@@ -239,7 +241,7 @@ impl Look<'_> {
         &mut self,
         glance: &mut Glance<'_>,
         (listed, own, next_offset): (&[QueueEntry], &[QueueEntry], u64),
-        filter: &Filter,
+        sieve: &Sieve<'_>,
         nonces: Nonces<'_>,
     ) {
         let mut room = glance.progress.look_ahead_room();
@@ -250,12 +252,13 @@ impl Look<'_> {
                 next = skipped;
                 continue;
             }
-            let Some(entry) = entry_at(listed, next).or_else(|| entry_at(own, next)) else {
+            let entry = entry_at(listed, next).or_else(|| entry_at(own, next));
+            let Some((entry, passes)) = entry.and_then(|entry| Some((entry, sieve.passes(entry)?))) else {
                 self.received.look_on = true;
                 break;
             };
             self.looked += 1;
-            if filter.matches(entry.tag.as_deref()) {
+            if passes {
                 if entry.expires_at <= self.now {
                     if !self.expire(glance, entry) {
                         break;
@@ -347,12 +350,6 @@ pub(super) fn queues_in_turn(group: &Group, only: Option<TopicId>, turn: u32) ->
         queues.rotate_left(first);
     }
     queues
-}
-
-/// The group's filter on a topic.
-pub(super) fn filter_of<'a>(settings: &'a GroupSettings, topic: &TopicName) -> &'a Filter {
-    let found = settings.subscriptions.iter().find(|subscription| subscription.topic == *topic);
-    found.map_or(&Filter::All, |subscription| &subscription.filter)
 }
 
 /// The entry with that offset among consecutive ones.

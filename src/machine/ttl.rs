@@ -1,17 +1,15 @@
 //! TTL: a message that outlived it is never leased to the group again.
 
-use std::collections::BTreeMap;
-
 use crate::model::QueueEntry;
-use crate::model::{DeadReason, Place, Position, QueueNo, TICK_ITEMS_MAX, Timestamp, TopicId};
+use crate::model::{DeadReason, Place, Position, TICK_ITEMS_MAX, Timestamp};
 
 use super::apply::Effects;
 use super::dead_letter::Burial;
-use super::draft::Draft;
+use super::draft::{Candidates, Draft};
 
 use super::facts::{Expiry, Fact};
+use super::filter::{Sieve, filter_of};
 use super::progress::Where;
-use super::receive::filter_of;
 use super::state::Machine;
 
 /// Most ranges that one group keeps of what was settled beyond its cursor in one queue: memory is bounded by work in
@@ -20,16 +18,16 @@ use super::state::Machine;
 const BEYOND_MAX: usize = 10_000;
 
 impl Draft {
-    /// Expires messages that nobody looked at yet, in every group that would have got them: `entries` are what the
-    /// index knows to be past its TTL, in offset order. At most 1,000 in one go; answers how many. Asking again with
-    /// the same entries goes on, until it answers 0.
-    pub fn expire_sweep(&mut self, entries: &BTreeMap<(TopicId, QueueNo), Vec<QueueEntry>>) -> usize {
+    /// Expires messages that nobody looked at yet, in every group that would have got them: the entries among the
+    /// candidates are what the index knows to be past its TTL, in offset order. At most 1,000 in one go; answers how
+    /// many. Asking again with the same candidates goes on, until it answers 0.
+    pub fn expire_sweep(&mut self, candidates: &Candidates) -> usize {
         let mut done = 0;
-        for ((topic, queue), entries) in entries {
+        for ((topic, queue), entries) in &candidates.entries {
             let Some(found) = self.machine.topics.get(topic) else { continue };
             for group in found.groups.clone() {
                 let at = Where { group, topic: *topic, queue: *queue };
-                let beyond = self.expired_beyond(at, entries, TICK_ITEMS_MAX - done);
+                let beyond = self.expired_beyond(at, (entries, candidates), TICK_ITEMS_MAX - done);
                 done += beyond.len();
                 if !beyond.is_empty() {
                     self.push(Fact::Expired {
@@ -45,7 +43,12 @@ impl Draft {
         done
     }
 
-    fn expired_beyond(&self, at: Where, entries: &[QueueEntry], most: usize) -> Vec<Expiry> {
+    fn expired_beyond(
+        &self,
+        at: Where,
+        (entries, candidates): (&[QueueEntry], &Candidates),
+        most: usize,
+    ) -> Vec<Expiry> {
         let (Some(group), Some(topic)) =
             (self.machine.groups.get(&at.group), self.machine.topics.get(&at.topic))
         else {
@@ -54,6 +57,7 @@ impl Draft {
         let Some(progress) = group.progress.get(&(at.topic, at.queue)) else { return Vec::new() };
         let next_offset = self.machine.next_offset(at.topic, at.queue);
         let filter = filter_of(&group.settings, &topic.name);
+        let sieve = Sieve { filter, candidates, facts: &self.facts };
         let dead = group.settings.dead_letter_expired;
         let room = group.settings.dead_letters_max.saturating_sub(group.dead.len() as u64).min(self.room());
         let most = most.min(BEYOND_MAX.saturating_sub(progress.beyond.len()));
@@ -62,7 +66,7 @@ impl Draft {
             entry.expires_at <= self.time
                 && (progress.next..next_offset).contains(&entry.offset)
                 && !progress.beyond.contains(entry.offset)
-                && filter.matches(entry.tag.as_deref())
+                && sieve.passes(entry) == Some(true)
         };
         entries.iter().filter(expired).take(most).map(|entry| Expiry::of(entry, dead)).collect()
     }

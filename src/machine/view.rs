@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::model::{GroupId, GroupName, Place, Position, QueueNo, Timestamp, TopicId, TopicName};
 
-use super::receive::{filter_of, queues_in_turn};
+use super::filter::filter_of;
+use super::receive::queues_in_turn;
 use super::state::{Dead, Group, Item, Machine, Progress, Scheduled, Topic};
 
 /// Entries of a queue that a receive could use.

@@ -1,15 +1,14 @@
-//! Consumer group settings: subscriptions, filters, leases, retry.
-
-use std::sync::Arc;
+//! Consumer group settings: subscriptions, leases, retry.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::filter::Filter;
 use super::limits::{
-    ATTEMPTS_MAX, DEAD_LETTERS_MAX, FILTER_BYTES_MAX, FILTER_TAGS_MAX, IN_FLIGHT_MAX, LEASE_MS_MAX,
-    LEASE_MS_MIN, RETRY_MS_MAX, RETRY_MS_MIN, RETRY_STEPS_MAX, SUBSCRIPTIONS_MAX, TAG_BYTES_MAX,
+    ATTEMPTS_MAX, DEAD_LETTERS_MAX, IN_FLIGHT_MAX, LEASE_MS_MAX, LEASE_MS_MIN, RETRY_MS_MAX, RETRY_MS_MIN,
+    RETRY_STEPS_MAX, SUBSCRIPTIONS_MAX,
 };
 use super::name::TopicName;
-use super::object::{Object, maybe_object, objects};
+use super::object::{maybe_object, objects};
 use super::time::{Millis, Timestamp};
 
 /// A setting that is out of range: which one, and what is accepted.
@@ -81,6 +80,19 @@ impl GroupSettings {
         self.retry.clone().unwrap_or_else(|| RetryPolicy::default_for(self.ordered))
     }
 
+    /// Whether one of its filters looks at more than tags.
+    #[must_use]
+    pub fn needs_attributes(&self) -> bool {
+        self.subscriptions.iter().any(|subscription| subscription.filter.needs_attributes())
+    }
+
+    /// At most about how many bytes its JSON has.
+    #[must_use]
+    pub fn about_bytes(&self) -> usize {
+        let one = |of: &Subscription| 48 + of.topic.as_str().len() + of.filter.about_bytes();
+        512 + self.subscriptions.iter().map(one).sum::<usize>()
+    }
+
     /// Checks every field against its limits.
     ///
     /// # Errors
@@ -126,99 +138,6 @@ pub struct Subscription {
     /// Which messages; all when missing.
     #[serde(default, skip_serializing_if = "Filter::is_all")]
     pub filter: Filter,
-}
-
-/// Why a filter was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct FilterError(String);
-
-/// Which messages of a topic a group gets.
-///
-/// Tag filters are RocketMQ's tag expressions: `*`, or tags joined by `||`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Filter {
-    /// Every message.
-    #[default]
-    All,
-    /// Messages whose tag is one of these; sorted, each once, never empty.
-    Tags(Arc<[String]>),
-}
-
-impl Filter {
-    /// Reads a tag expression.
-    ///
-    /// # Errors
-    /// When it is too long, names too many tags, or holds an empty or impossible tag.
-    pub fn parse_tags(text: &str) -> Result<Filter, FilterError> {
-        if text.len() > FILTER_BYTES_MAX {
-            return Err(FilterError(format!("a filter has at most {FILTER_BYTES_MAX} bytes")));
-        }
-        if text.trim() == "*" {
-            return Ok(Filter::All);
-        }
-        let mut tags = Vec::new();
-        for tag in text.split("||").map(str::trim) {
-            if tag.is_empty()
-                || tag.len() > TAG_BYTES_MAX
-                || tag.contains(|c: char| c.is_control() || c == '|')
-            {
-                let text = format!("'{}' is not a tag; write * or tags joined by ||", tag.escape_debug());
-                return Err(FilterError(text));
-            }
-            tags.push(tag.to_owned());
-        }
-        tags.sort();
-        tags.dedup();
-        if tags.len() > FILTER_TAGS_MAX {
-            return Err(FilterError(format!("a filter names at most {FILTER_TAGS_MAX} tags")));
-        }
-        Ok(Filter::Tags(tags.into()))
-    }
-
-    /// Whether every message passes.
-    #[must_use]
-    pub fn is_all(&self) -> bool {
-        matches!(self, Filter::All)
-    }
-
-    /// Whether a message with this tag passes.
-    #[must_use]
-    pub fn matches(&self, tag: Option<&str>) -> bool {
-        match self {
-            Filter::All => true,
-            Filter::Tags(tags) => tag.is_some_and(|tag| tags.iter().any(|known| known == tag)),
-        }
-    }
-
-    /// The tag expression, as it is shown.
-    #[must_use]
-    pub fn expression(&self) -> String {
-        match self {
-            Filter::All => "*".to_owned(),
-            Filter::Tags(tags) => tags.join(" || "),
-        }
-    }
-}
-
-/// The JSON form: `{"tag": "a || b"}`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FilterForm {
-    tag: String,
-}
-
-impl Serialize for Filter {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        FilterForm { tag: self.expression() }.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Filter {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Filter, D::Error> {
-        let Object(form) = Object::<FilterForm>::deserialize(deserializer)?;
-        Filter::parse_tags(&form.tag).map_err(serde::de::Error::custom)
-    }
 }
 
 /// Where a new subscription starts reading.
@@ -431,17 +350,6 @@ mod tests {
         assert_eq!(policy.delay_ms(u32::MAX), 400);
         let flat: RetryPolicy = serde_json::from_str(r#"{"kind":"exponential","multiplier":1}"#).unwrap();
         assert_eq!(flat.delay_ms(u32::MAX), 10_000);
-    }
-
-    #[test]
-    fn tag_filters_read_like_rocketmqs() {
-        let filter = Filter::parse_tags(" b ||a|| b").unwrap();
-        assert_eq!(filter.expression(), "a || b");
-        assert!(filter.matches(Some("a")) && !filter.matches(Some("c")) && !filter.matches(None));
-        assert!(Filter::parse_tags(" * ").unwrap().is_all());
-        for bad in ["", "a||", "||", "a|b", "a\nb"] {
-            assert!(Filter::parse_tags(bad).is_err(), "{bad:?}");
-        }
     }
 
     #[test]

@@ -54,6 +54,18 @@ pub const SUBSCRIPTIONS_MAX: usize = 100;
 pub const FILTER_BYTES_MAX: usize = 4_096;
 /// Most tags one filter may name.
 pub const FILTER_TAGS_MAX: usize = 64;
+/// Most comparisons in one SQL filter.
+pub const FILTER_TERMS_MAX: usize = 64;
+/// Most brackets and NOTs around one another in an SQL filter.
+pub const FILTER_DEPTH_MAX: usize = 32;
+/// Longest text that an SQL filter reads as a number, in bytes.
+pub const FILTER_NUMBER_BYTES_MAX: usize = 128;
+/// Most digits of a number in an SQL filter, zeros at either end left out.
+pub const FILTER_NUMBER_DIGITS_MAX: usize = 40;
+/// Most values of one IN.
+pub const FILTER_LIST_MAX: usize = 256;
+/// Most characters of a LIKE pattern between two `%`, when a `_` is among them.
+pub const FILTER_STRETCH_CHARS_MAX: usize = 64;
 /// Most leases a group may be allowed to hold at once.
 pub const IN_FLIGHT_MAX: u32 = 100_000;
 /// Most messages one receive may ask for.

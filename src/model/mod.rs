@@ -1,6 +1,7 @@
 //! The words every other folder speaks. Nothing here does I/O, waits, or knows a rule; it checks and formats.
 
 mod entry;
+mod filter;
 mod group;
 mod id;
 mod idempotency;
@@ -17,9 +18,8 @@ mod topic;
 pub mod wire;
 
 pub use entry::QueueEntry;
-pub use group::{
-    DeadReason, Filter, FilterError, GroupSettings, RetryPolicy, SettingsError, Start, Subscription,
-};
+pub use filter::{Filter, FilterError, Sql};
+pub use group::{DeadReason, GroupSettings, RetryPolicy, SettingsError, Start, Subscription};
 pub use id::{GroupId, MessageId, Place, Position, QueueNo, TopicId};
 pub use idempotency::{Fingerprint, KeyHash, RequestKey};
 pub use limits::*;

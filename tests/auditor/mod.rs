@@ -20,7 +20,7 @@ impl Model {
         let said = |what: &str| format!("{what}: {body} to {} as {leased:?}", of.name);
         ensure(body == sent.body, || said("I2: another body"))?;
         ensure(of.topics.contains(&sent.topic), || said("I10: another topic"))?;
-        ensure(of.tag.is_none() || of.tag == sent.tag, || said("I10: the filter does not match"))?;
+        ensure(of.wants.includes(sent), || said("I10: the filter does not match"))?;
         ensure(sent.offset == Some(leased.offset) && sent.due <= now, || said("I13: too early"))?;
         let expires_at = sent.ttl_ms.map_or(Timestamp::MAX, |ttl| sent.due.plus(ttl));
         let seen = &mut sent.by_group[group];
@@ -44,7 +44,7 @@ impl Model {
         let Some(most) = self.groups[group].lane_batch else { return Ok(()) };
         let this = self.sent.iter().find(|sent| sent.position == position).ok_or("I2")?;
         let mut leased = 0;
-        for other in self.lane_of(this) {
+        for other in self.lane_of(this).filter(|other| self.groups[group].wants.includes(other)) {
             let seen = &other.by_group[group];
             let held = matches!(seen.state, State::Leased { .. });
             leased += usize::from(held);

@@ -15,6 +15,8 @@ struct New {
     message: NewMessage,
     key: Option<String>,
     tag: Option<&'static str>,
+    colour: Option<&'static str>,
+    size: Option<usize>,
     body: String,
 }
 
@@ -76,16 +78,22 @@ impl Model {
     fn compose(&mut self, at: usize) -> New {
         let key = (self.below(3) > 0).then(|| format!("k{}", self.below(3)));
         let tag = [None, Some("red"), Some("blue")][self.below(3)];
+        let colour = [None, Some("red"), Some("red"), Some("blue")][self.below(4)];
+        let size = [None, Some(1), Some(2), Some(3), Some(20)][self.below(5)];
+        let properties = colour.map(|colour| ("colour".into(), colour.into()));
+        let properties =
+            properties.into_iter().chain(size.map(|n: usize| ("size".into(), n.to_string().into())));
         let ttl_ms = (self.below(5) == 0).then_some(1_500);
         let delay = if self.below(5) == 0 { Delay::For(2_000) } else { Delay::None };
         let body = format!("m{}", self.sent.len() + at);
         let attributes = Attributes {
             tag: tag.map(Into::into),
             ordering_key: key.as_deref().map(Into::into),
+            properties: properties.collect(),
             ..Attributes::default()
         };
         let message = Arc::new(Message { body: body.clone().into(), attributes });
-        New { message: NewMessage { message, queue: None, delay, ttl_ms }, key, tag, body }
+        New { message: NewMessage { message, queue: None, delay, ttl_ms }, key, tag, colour, size, body }
     }
 
     /// Has a request decided; with `twice` a second time in the same entry.
@@ -169,6 +177,8 @@ impl Model {
             due: accepted.due.unwrap_or(self.world.now),
             ttl_ms: new.message.ttl_ms,
             tag: new.tag,
+            colour: new.colour,
+            size: new.size,
             key: new.key.clone(),
             body: new.body.clone(),
             by_group: vec![seen; self.groups.len()],

@@ -13,7 +13,7 @@ use crate::rig::{Rig, Setting, a_moment, produce, receive};
 /// So much of the log stays in memory, and so much pushes everything else out.
 const TAIL_BYTES: usize = 64 << 10;
 
-async fn with_small_tail() -> Rig {
+pub async fn with_small_tail() -> Rig {
     Rig::with(Setting { tail_cache_bytes: TAIL_BYTES, ..Setting::default() }).await
 }
 
@@ -22,7 +22,7 @@ fn topic() -> TopicName {
 }
 
 /// Writes so much that what was written before is on the disk alone.
-async fn push_out(broker: &Broker) {
+pub async fn push_out(broker: &Broker) {
     let message = Arc::new(Message { body: "x".repeat(TAIL_BYTES).into(), ..Message::default() });
     let new = NewMessage { message, ..NewMessage::default() };
     broker.produce("filler".parse().unwrap(), true, vec![new; 2]).await.unwrap();

@@ -174,6 +174,9 @@ fn groups(witness: &mut Witness) {
     witness.see(("putGroup", 413), workers, &[], &vec![b' '; (1 << 20) + 1]);
     let sql = json!({"subscriptions": [{"topic": "orders", "filter": {"sql": "a"}}]});
     witness.see(("putGroup", 422), workers, &[], &text(&sql));
+    let sql = json!({"subscriptions": [{"topic": "orders", "filter": {"sql": "colour = 'red'"}}]});
+    let asking = witness.see(("putGroup", 201), "/v1/groups/asking", &[], &text(&sql)).json();
+    assert_eq!(asking["subscriptions"][0]["filter"], json!({"sql": "colour = 'red'"}));
     let missing = json!({"subscriptions": [{"topic": "nothing"}]});
     witness.see(("putGroup", 404), "/v1/groups/lost?auto_create=false", &[], &text(&missing));
     let named = json!({"subscriptions": [{"topic": "named"}]});

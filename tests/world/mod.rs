@@ -10,7 +10,7 @@ use whimbrel::machine::{
     Accepted, Applied, Batch, Candidates, Draft, Fact, ImageDecoder, Machine, Produced, ProducedAs,
     QueueEntry, Remembered,
 };
-use whimbrel::model::{Position, QueueNo, Timestamp, TopicId};
+use whimbrel::model::{Attributes, Position, QueueNo, Timestamp, TopicId};
 
 /// The follower is restarted from an image after so many entries.
 const IMAGE_EVERY: u64 = 5;
@@ -32,6 +32,8 @@ pub struct World {
     pub remembered: BTreeMap<Position, Remembered>,
     /// At most this many entries of a queue become candidates.
     pub window: usize,
+    /// At most this many of those with their attributes.
+    pub known: usize,
     nonces: Arc<AtomicU64>,
 }
 
@@ -46,6 +48,7 @@ impl World {
             messages: BTreeMap::new(),
             remembered: BTreeMap::new(),
             window: usize::MAX,
+            known: usize::MAX,
             nonces: Arc::new(AtomicU64::new(1)),
         };
         world.decide(|draft, _| draft.start_leadership(1));
@@ -113,14 +116,30 @@ impl World {
             let cursors = self.machine.groups().filter_map(cursor);
             let from = usize::try_from(cursors.min().unwrap_or(0)).unwrap().min(entries.len());
             let window = entries[from..].iter().take(self.window);
-            candidates.entries.insert(*key, window.cloned().collect());
+            candidates.entries.insert(*key, window.clone().cloned().collect());
+            candidates.attributes.extend(window.take(self.known).map(|entry| self.known(entry.position)));
         }
         for (due, position, _) in self.machine.due_scheduled(1_000, self.now) {
             let produced = &self.messages[&position];
             assert!(matches!(produced.state, ProducedAs::Scheduled { due: meant } if meant == due));
             candidates.due.insert(position, produced.entry(position, 0, due));
+            candidates.attributes.extend([self.known(position)]);
         }
         candidates
+    }
+
+    /// What the log knows of a message.
+    fn known(&self, position: Position) -> (Position, Option<Arc<Attributes>>) {
+        (position, Some(Arc::new(self.messages[&position].message.attributes.clone())))
+    }
+
+    /// What the sweep would be told: entries past their TTL, with their attributes.
+    pub fn expired(&self) -> Candidates {
+        let mut expired = Candidates { entries: self.entries.clone(), ..Candidates::default() };
+        expired.entries.values_mut().for_each(|entries| entries.retain(|entry| entry.expires_at <= self.now));
+        let positions = expired.entries.values().flatten().map(|entry| entry.position);
+        expired.attributes = positions.map(|position| self.known(position)).collect();
+        expired
     }
 
     /// The first offset of each queue that became ready at or after `time`.

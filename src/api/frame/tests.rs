@@ -100,6 +100,9 @@ fn the_other_frames_read() {
         (CreditMode::Credit, Some(1_000), Some("me"))
     );
     assert_eq!(wish.filter.unwrap().expression(), "a || b");
+    let by_sql = r#"{"type":"subscribe","sub":"s","group":"g","filter":{"sql":"a>1 or b='x'"}}"#;
+    let (_, Frame::Subscribe(wish)) = good(by_sql) else { panic!("{by_sql}") };
+    assert_eq!(wish.filter.unwrap().expression(), "a > 1 OR b = 'x'");
     let (_, frame) = good(r#"{"type":"credit","sub":"s","messages":10000,"bytes":5}"#);
     let Frame::Credit { sub, messages, bytes } = frame else { panic!("{frame:?}") };
     assert_eq!((&*sub, messages, bytes), ("s", 10_000, Some(5)));

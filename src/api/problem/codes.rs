@@ -148,8 +148,8 @@ codes! {
         "The JSON is well-formed, but a value is out of its range or does not go with another.",
         "errors[] names the field and its range.";
     InvalidFilter "invalid_filter" 422 false: "The filter is refused",
-        "The filter is no tag expression, or uses what is not supported.",
-        "Write {\"tag\": \"*\"} or {\"tag\": \"a || b\"}. SQL filters are not supported yet.";
+        "The filter is no tag expression, or no SQL expression; errors[] gives the column in characters from 1.",
+        "Write {\"tag\": \"a || b\"} or {\"sql\": \"price > 5 AND colour = 'red'\"}; docs/FILTERS.md has the language.";
     IdempotencyMismatch "idempotency_mismatch" 422 false: "The key was used for another request",
         "Within the topic's idempotency_window_ms a key stands for one request: the same body, content type and Mq- \
          headers. Nothing was stored by this one.",
