@@ -54,7 +54,8 @@ impl Broker {
             (Some(ProduceOutcome::Before(at)), index) => {
                 // Carried out in the very entry in which it was asked for again.
                 let index = if at.index == OWN_ENTRY { index } else { at.index };
-                let answers = first_answers(&self.core, Position { index, ..at })?;
+                let at = Position { index, ..at };
+                let answers = self.look(move |broker| first_answers(&broker.core, at)).await?;
                 Ok(ProducedOn { answers, replayed: true })
             }
         }

@@ -7,6 +7,7 @@ use whimbrel::broker::{Broker, BrokerError};
 use whimbrel::machine::{NewMessage, ProduceRequest, Terms};
 use whimbrel::model::{KeyHash, Message, MessageId, RequestKey, TopicName};
 
+use crate::reads::{push_out, with_small_tail};
 use crate::rig::{Rig, Setting, a_moment, produce};
 
 /// Sends `body` under a key of its own; whether it was carried out before, and the id.
@@ -85,5 +86,27 @@ async fn without_space_a_known_key_is_still_answered() {
     rig.disk.set_free(None);
     rig.log.measure_space().unwrap();
     assert!(!once(&broker, "b").await.unwrap().0);
+    rig.stop().await;
+}
+
+/// The runtime has one thread: if that waited for the first answer to be read, nothing else would go on.
+#[tokio::test]
+async fn a_first_answer_that_is_read_from_the_disk_holds_up_nobody_else() {
+    let rig = with_small_tail().await;
+    let broker = rig.broker();
+    let (_, id) = once(&broker, "a").await.unwrap();
+    push_out(&broker).await;
+    rig.disk.hold_reads(true);
+    let again = tokio::spawn({
+        let broker = broker.clone();
+        async move { once(&broker, "a").await }
+    });
+    while rig.disk.waiting_reads() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::timeout(Duration::from_secs(10), produce(&broker, "new")).await.expect("held up").unwrap();
+    assert!(!again.is_finished(), "it is not read yet");
+    rig.disk.hold_reads(false);
+    assert_eq!(again.await.unwrap().unwrap(), (true, id));
     rig.stop().await;
 }
