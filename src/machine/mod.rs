@@ -14,6 +14,7 @@ mod codec;
 mod dead_letter;
 mod digest;
 mod draft;
+mod explain;
 mod facts;
 mod filter;
 mod groups;
@@ -45,6 +46,7 @@ pub use crate::model::QueueEntry;
 pub use apply::{Applied, Effects, Ended};
 pub use codec::{BatchHeader, ProducedMeta, decode_message};
 pub use draft::{Candidates, Draft};
+pub use explain::{Held, HoldUps};
 pub use facts::{
     Batch, Delivered, Expiry, Fact, FailCause, Fresh, OWN_ENTRY, Produced, ProducedAs, RefusedAs, Remembered,
     ScheduleDue,

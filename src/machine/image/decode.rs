@@ -1,5 +1,6 @@
 //! Makes a machine of an image.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -26,6 +27,8 @@ pub struct ImageDecoder {
     dead_trash: Option<OrdMap<Position, Dead>>,
     schedule_trash: Option<Schedule>,
     generation: Option<(TopicId, Timestamp)>,
+    /// Names of members that hold leases, so that each is in memory once.
+    clients: BTreeSet<Arc<str>>,
 }
 
 /// A progress whose items are still coming.
@@ -220,7 +223,13 @@ impl ImageDecoder {
     }
 
     fn item(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        let (place, item) = records::item(reader)?;
+        let (place, mut item) = records::item(reader)?;
+        if let ItemState::Leased(lease) = &mut item.state {
+            match self.clients.get(&lease.client) {
+                Some(known) => lease.client = Arc::clone(known),
+                None => drop(self.clients.insert(Arc::clone(&lease.client))),
+            }
+        }
         let part = self.part.as_mut().ok_or(reader.error("an item of nothing"))?;
         if item.state == ItemState::Ready {
             part.progress.ready.insert(place);

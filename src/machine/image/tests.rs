@@ -305,6 +305,16 @@ fn keys_survive_a_restart() {
     assert_eq!(keys_survive(), Ok(()));
 }
 
+/// There may be millions of leases, and few who hold them.
+#[test]
+fn the_name_of_a_member_is_in_memory_once() {
+    let after = decoded(machine(0).encode_image()).unwrap();
+    let parts = after.groups.values().flat_map(|group| group.progress.values());
+    let leases = parts.flat_map(|part| part.items.values().filter_map(Item::lease));
+    let names: Vec<&Arc<str>> = leases.map(|lease| &lease.client).collect();
+    assert!(names.len() > 1 && names.iter().all(|name| Arc::ptr_eq(name, names[0])), "{names:?}");
+}
+
 /// An image of version 2 knew no keys; all else is the same.
 #[test]
 fn an_image_without_keys_is_read() {
