@@ -101,6 +101,11 @@ impl Call {
     }
 }
 
+/// The address of the other end.
+pub(super) fn peer(caller: Option<&Caller>) -> Arc<str> {
+    caller.map_or_else(|| Arc::from("unknown"), |caller| Arc::clone(&caller.peer))
+}
+
 /// The member's name: `Mq-Client`, else the peer's address.
 ///
 /// # Errors
@@ -108,7 +113,7 @@ impl Call {
 pub(super) fn client_name(headers: &HeaderMap, caller: Option<&Caller>) -> Result<Arc<str>, Problem> {
     let mut values = headers.get_all("mq-client").iter();
     let Some(value) = values.next() else {
-        return Ok(caller.map_or_else(|| Arc::from("unknown"), |caller| caller.peer.clone()));
+        return Ok(peer(caller));
     };
     if values.next().is_some() {
         return Err(Problem::header("mq-client", "is given twice"));

@@ -37,6 +37,16 @@ pub(super) async fn show(State(api): State<Api>, call: Call) -> Answer {
     group_json(&api, name, StatusCode::OK).await
 }
 
+/// `GET /v1/groups/{group}/explain`: why nothing arrives.
+pub(super) async fn explain(State(api): State<Api>, call: Call) -> Answer {
+    let name: GroupName = call.path("group")?;
+    call.query.finish()?;
+    let explanation = api.broker.look(move |broker| broker.explain(&name)).await?;
+    let mut out = Json::with_capacity(2_048);
+    out.value(&explanation);
+    Ok(json(StatusCode::OK, out))
+}
+
 /// `PUT /v1/groups/{group}`: replaces all settings; missing ones take their defaults. Missing topics are made
 /// unless `auto_create=false`.
 pub(super) async fn put(State(api): State<Api>, mut call: Call, headers: HeaderMap, body: Body) -> Answer {
@@ -144,6 +154,7 @@ fn write_group(out: &mut Json, view: &GroupView) {
     out.truth(view.paused);
     out.number_field("dead_letters", view.dead_letters);
     out.number_field("in_flight", view.in_flight);
+    out.number_field("members", view.members);
     out.key("made_at");
     out.plain(view.made_at);
     out.key("topics");

@@ -5,6 +5,7 @@
 //! `problem` or `json_out` writes the answer. Nothing here decides anything; the machine does.
 
 mod browser;
+mod clients;
 mod condition;
 mod connection;
 mod dead_letters;

@@ -136,6 +136,7 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("wait_ms_max", model::WAIT_MS_MAX.min(max_wait_ms)),
         ("settle_max", count(model::SETTLE_MAX)),
         ("reason_bytes_max", count(model::REASON_BYTES_MAX)),
+        ("clients_max", count(model::CLIENTS_MAX)),
         ("waiters_max", count(model::WAITERS_MAX)),
         ("sockets_max", count(api.options.max_sockets)),
         ("held_max", count(model::HELD_MAX)),

@@ -14,7 +14,7 @@ use hyper::body::{Frame, SizeHint};
 use serde::Deserialize;
 
 use super::event_out::event_of;
-use super::extract::{Answer, Call, Caller, client_name, read_json};
+use super::extract::{Answer, Call, Caller, client_name, peer, read_json};
 use super::groups::filter_of;
 use super::json_out::Json;
 use super::message_in::{EVENT, is_media_type};
@@ -74,7 +74,9 @@ pub(super) async fn receive(State(api): State<Api>, mut call: Call, request: Req
     let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
     let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
     let (parts, body) = request.into_parts();
-    let client = client_name(&parts.headers, parts.extensions.get::<Caller>())?;
+    let caller = parts.extensions.get::<Caller>();
+    let client = client_name(&parts.headers, caller)?;
+    let peer = peer(caller);
     let wish = merge(read_json(&api, body).await?, call.query)?;
     let form = Form::of(&parts.headers);
     let raw = form != Form::Json;
@@ -90,6 +92,7 @@ pub(super) async fn receive(State(api): State<Api>, mut call: Call, request: Req
     if let Some(filter) = &wish.filter {
         compare_filter(&api.broker, &group, wish.topic.as_ref(), filter)?;
     }
+    let _member = api.broker.receiving(&client, peer, &group);
     let request = ReceiveRequest {
         group,
         topic: wish.topic,

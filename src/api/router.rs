@@ -8,7 +8,7 @@ use axum::routing::{delete, get, post};
 
 use super::options::{Api, Options};
 use super::problem::{Code, Problem};
-use super::{dead_letters, groups, messages, node, produce, receive, settle, stream, topics};
+use super::{clients, dead_letters, groups, messages, node, produce, receive, settle, stream, topics};
 use crate::broker::Broker;
 
 /// Every path of the interface. HEAD works where GET does. [`super::serve`] puts the edge around it.
@@ -30,6 +30,7 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         )
         .route("/v1/groups/{group}/pause", post(groups::pause))
         .route("/v1/groups/{group}/resume", post(groups::resume))
+        .route("/v1/groups/{group}/explain", get(groups::explain))
         .route("/v1/groups/{group}/seek", post(groups::seek))
         .route("/v1/groups/{group}/receive", post(receive::receive))
         .route("/v1/groups/{group}/settle", post(settle::settle))
@@ -43,6 +44,8 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .route("/v1/groups/{group}/dead-letters/purge", post(dead_letters::purge))
         .route("/v1/groups/{group}/dead-letters/{id}", get(dead_letters::show))
         .route("/v1/ws", get(stream::upgrade))
+        .route("/v1/clients", get(clients::index))
+        .route("/v1/clients/{id}", delete(clients::disconnect))
         .route("/v1/limits", get(node::limits))
         .route("/v1/version", get(node::version))
         .route("/livez", get(node::live))

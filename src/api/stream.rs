@@ -27,7 +27,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::HeaderMap;
 
-use super::extract::{Answer, Call, Caller, client_name};
+use super::extract::{Answer, Call, Caller, client_name, peer};
 use super::message_out::BodyEncoding;
 use super::options::Api;
 use super::problem::{Code, Problem};
@@ -55,7 +55,7 @@ pub(super) async fn upgrade(
     let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
     call.query.finish()?;
     let caller = caller.map(|Extension(caller)| caller);
-    let client = client_name(&headers, caller.as_ref())?;
+    let who = (client_name(&headers, caller.as_ref())?, peer(caller.as_ref()));
     let upgrade = upgrade.map_err(|error| {
         let text = format!("this is a WebSocket, call it with a WebSocket client: {}", error.body_text());
         Problem::new(Code::InvalidRequest, text)
@@ -82,7 +82,7 @@ pub(super) async fn upgrade(
         .max_message_size(BATCH_BYTES_MAX)
         .max_frame_size(BATCH_BYTES_MAX)
         .on_upgrade(async move |socket| {
-            Session::new(&api, socket, client, encoding).run().await;
+            Session::new(&api, socket, who, encoding).run().await;
             // The socket counts until here: among the sockets, among the connections, and for a stop that waits.
             drop((place, token, caller));
         }))

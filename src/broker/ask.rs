@@ -10,7 +10,7 @@ use crate::model::{GroupName, Millis, Receipt, TopicName};
 
 use super::error::BrokerError;
 use super::room::Share;
-use super::subscription::{CloseHow, CreditMode, Pushed};
+use super::subscription::{CloseHow, CreditMode, Gauge, Pushed};
 
 /// One message to the proposer.
 pub(super) enum Ask {
@@ -141,6 +141,8 @@ pub(super) struct Subscriber {
     pub(super) lease_ms: Option<Millis>,
     pub(super) client: Arc<str>,
     pub(super) pushed: mpsc::UnboundedSender<Pushed>,
+    /// Where its state is shown.
+    pub(super) gauge: Arc<Gauge>,
 }
 
 /// A change of a running subscription.

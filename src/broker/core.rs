@@ -13,6 +13,7 @@ use crate::storage::index::IndexError;
 
 use super::Options;
 use super::attributes::Kept;
+use super::clients::Clients;
 use super::indexer::Indexer;
 use super::room::Room;
 use super::tally::Tallies;
@@ -52,6 +53,8 @@ pub(super) struct Core {
     pub(super) waiter_room: Arc<Semaphore>,
     /// The number the next subscription gets. Begins at random, so that leases of an earlier process are nobody's.
     pub(super) next_session: std::sync::atomic::AtomicU64,
+    /// Who uses this node.
+    pub(super) clients: Arc<Clients>,
     pub(super) started_at: Timestamp,
     /// How often the proposer decided, also when nothing came of it.
     pub(super) rounds: std::sync::atomic::AtomicU64,

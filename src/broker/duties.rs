@@ -11,7 +11,7 @@ use crate::machine::{Candidates, Machine};
 use crate::model::{QueueEntry, QueueNo, TICK_ITEMS_MAX, Timestamp, TopicId};
 use crate::storage::index::IndexError;
 
-use super::clock::LogClock;
+use super::clock::{self, LogClock};
 use super::core::Core;
 use super::handle::Broker;
 
@@ -42,18 +42,19 @@ pub(super) async fn run(broker: Broker) {
     }
 }
 
-/// One round of what is due. `clock` is log time as far as the duties need it: never the host's clock, which
+/// One round of what is due. `log_clock` is log time as far as the duties need it: never the host's clock, which
 /// somebody may
 /// have set a week ahead by mistake, and messages would be gone.
-async fn round(broker: &Broker, clock: &mut Option<LogClock>) {
+async fn round(broker: &Broker, log_clock: &mut Option<LogClock>) {
     if broker.core.serving.load(std::sync::atomic::Ordering::Acquire) {
         let stamped = broker.core.machine.read(Machine::now);
-        let now = clock.get_or_insert_with(|| LogClock::start(stamped)).now();
+        let now = log_clock.get_or_insert_with(|| LogClock::start(stamped)).now();
         // The proposer's clock began a moment before or after this one.
         let now = stamped.max(Timestamp(now.0.saturating_sub(BEHIND_MS)));
         advance_retention(broker, now).await;
         sweep_expired(broker, now).await;
     }
+    broker.core.clients.sweep(clock::wall_time());
     let cleaner = broker.clone();
     if let Err(error) = tokio::task::spawn_blocking(move || clean_segments(&cleaner)).await {
         tracing::error!(%error, "the cleaner failed");

@@ -17,11 +17,12 @@ use crate::model::{
 };
 
 use super::ask::{Adjustment, Ask, Request, Subscriber, Waiting};
+use super::clients::Listing;
 use super::core::Core;
 use super::error::BrokerError;
 use super::produce::{no_room, stored};
 use super::read::{self, DeliveredMessage, Loading};
-use super::subscription::{SubscribeRequest, Subscription};
+use super::subscription::{Gauge, SubscribeRequest, Subscription};
 
 /// How many batches a receive without a wait takes part in as long as there is more to look at: its group may have been
 /// made by it, or its filter may have passed over all that was shown.
@@ -200,6 +201,12 @@ impl Broker {
         self.decide(0, move |draft| draft.receive(&look, &Candidates::default())).await?;
         let session = self.core.next_session.fetch_add(1, Ordering::Relaxed);
         let (pushed_in, pushed) = mpsc::unbounded_channel();
+        let gauge = Arc::new(Gauge::default());
+        let listed = request.socket.map(|(socket, sub)| {
+            let (group, topic) = (request.group.clone(), request.topic.clone());
+            let (client, mode, gauge) = (Arc::clone(&request.client), request.mode, Arc::clone(&gauge));
+            socket.list(session, Listing { sub, group, topic, client, mode, gauge })
+        });
         self.ask(Ask::Subscribe(Subscriber {
             session,
             group: request.group,
@@ -209,8 +216,10 @@ impl Broker {
             lease_ms: request.lease_ms,
             client: request.client,
             pushed: pushed_in,
+            gauge,
         }))?;
-        Ok(Subscription { session, pushed, broker: self.clone(), closed: false, _place: place })
+        let broker = self.clone();
+        Ok(Subscription { session, pushed, broker, closed: false, _place: place, _listed: listed })
     }
 
     pub(super) fn adjust(&self, session: u64, adjustment: Adjustment) {
@@ -340,6 +349,11 @@ impl Broker {
 
     fn ask(&self, ask: Ask) -> Result<(), BrokerError> {
         self.asks.send(ask).map_err(|_| BrokerError::NotReady("the broker has stopped".to_owned()))
+    }
+
+    /// Whether this node leads, and requests are taken.
+    pub(super) fn is_serving(&self) -> bool {
+        self.check_serving().is_ok()
     }
 
     fn check_serving(&self) -> Result<(), BrokerError> {

@@ -1,8 +1,11 @@
 //! Looking without changing: topics, groups, messages, dead letters, the node.
 
+use std::collections::BTreeMap;
+
 use crate::machine::{Dead, Fact, FailCause, Group, Machine, Topic};
 use crate::model::{GroupId, GroupName, MessageId, Position, TopicId, TopicName};
 
+use super::clients::Members;
 use super::clock;
 use super::error::BrokerError;
 use super::handle::Broker;
@@ -38,7 +41,8 @@ impl Broker {
     /// `GroupNotFound`.
     pub fn group(&self, name: &GroupName) -> Result<GroupView, BrokerError> {
         let machine = self.core.machine.snapshot();
-        Ok(self.group_view(&machine, find_group(&machine, name)?, &mut Budget::for_a_look()))
+        let looking = &mut (Budget::for_a_look(), self.core.clients.members());
+        Ok(self.group_view(&machine, find_group(&machine, name)?, looking))
     }
 
     /// The name of a group by its incarnation, for receipts that come without it; none when it is deleted.
@@ -53,8 +57,8 @@ impl Broker {
         let machine = self.core.machine.snapshot();
         let after = cursor.and_then(|name| name.parse().ok());
         let rows = machine.groups_after(after.as_ref());
-        let mut budget = Budget::for_a_look();
-        let view = |row| self.group_view(&machine, row, &mut budget);
+        let mut looking = (Budget::for_a_look(), self.core.clients.members());
+        let view = |row| self.group_view(&machine, row, &mut looking);
         page(rows, limit, |(_, group)| group.name.to_string(), view)
     }
 
@@ -62,7 +66,7 @@ impl Broker {
         &self,
         machine: &Machine,
         (id, group): (GroupId, &Group),
-        budget: &mut Budget,
+        (budget, members): &mut (Budget, BTreeMap<GroupName, Members>),
     ) -> GroupView {
         let mut settings = (*group.settings).clone();
         settings.retry = Some(settings.retry());
@@ -83,6 +87,7 @@ impl Broker {
             paused: group.paused,
             dead_letters: group.dead.len() as u64,
             in_flight: group.in_flight,
+            members: members.get(&group.name).map_or(0, |members| members.count),
             made_at: group.made_at,
             topics,
         }

@@ -7,11 +7,13 @@
 mod ask;
 mod attributes;
 mod candidates;
+mod clients;
 mod clock;
 mod core;
 mod delivery;
 mod duties;
 mod error;
+mod explain;
 mod handle;
 mod health;
 mod indexer;
@@ -29,12 +31,15 @@ mod tally;
 mod views;
 mod waiters;
 
+pub use clients::{ClientSocket, Connected, Dismissed, Receiving};
 pub use error::BrokerError;
+pub use explain::{Affects, Cause, Explanation, Finding};
 pub use handle::{Broker, ProduceAnswer, ProducedMessage, SettleAnswer, Waited};
 pub use produce::ProducedOn;
 pub use read::{Browsed, DeliveredMessage, Loaded, Loading, StoredMessage};
 pub use start::{Applying, Options, Running, StartError};
 pub use subscription::{CloseHow, CreditMode, Pushed, SubscribeRequest, Subscription};
 pub use views::{
-    DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page, QueueView, Readiness, TopicView,
+    ClientGroupView, ClientView, DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page,
+    QueueView, Readiness, TopicView,
 };

@@ -16,6 +16,7 @@ use crate::storage::Log;
 use crate::storage::index::{Index, Opened};
 
 use super::attributes::Kept;
+use super::clients::Clients;
 use super::core::Core;
 use super::handle::Broker;
 use super::indexer::Indexer;
@@ -120,6 +121,7 @@ impl Running {
             room: Room::new(REQUESTS_MAX, WAITING_BYTES_MAX),
             waiter_room: Arc::new(Semaphore::new(WAITERS_MAX)),
             next_session: AtomicU64::new(rand::random::<u64>() | 1),
+            clients: Clients::new(),
             started_at: clock::wall_time(),
             rounds: AtomicU64::new(0),
         });

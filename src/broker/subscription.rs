@@ -1,11 +1,13 @@
 //! A consumer that messages are pushed to (a WebSocket subscription).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::machine::Leased;
 use crate::model::{GroupId, GroupName, Millis, TopicName};
 
 use super::ask::Adjustment;
+use super::clients::{ClientSocket, Listed};
 use super::read::Loading;
 
 /// A wish to be pushed messages.
@@ -23,6 +25,8 @@ pub struct SubscribeRequest {
     pub lease_ms: Option<Millis>,
     /// The member's name.
     pub client: Arc<str>,
+    /// The socket that it is shown with, and what the client calls it there.
+    pub socket: Option<(Arc<ClientSocket>, Box<str>)>,
 }
 
 /// How many messages may be pushed.
@@ -32,6 +36,35 @@ pub enum CreditMode {
     Prefetch(u32),
     /// As many as the client gave credit for.
     Credit,
+}
+
+/// How a subscription stands, for people: written by the proposer, read by whoever asks.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    room: AtomicU64,
+    in_flight: AtomicU64,
+    paused: AtomicBool,
+}
+
+impl Gauge {
+    /// How many messages it may still get, how many it holds unsettled, and whether its client has paused it.
+    pub(super) fn set(&self, room: u64, in_flight: u64, paused: bool) {
+        self.room.store(room, Ordering::Relaxed);
+        self.in_flight.store(in_flight, Ordering::Relaxed);
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub(super) fn room(&self) -> u64 {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
 }
 
 /// Messages that were pushed; bodies are read with [`Subscription::load`].
@@ -62,6 +95,7 @@ pub struct Subscription {
     pub(super) broker: super::Broker,
     pub(super) closed: bool,
     pub(super) _place: tokio::sync::OwnedSemaphorePermit,
+    pub(super) _listed: Option<Listed>,
 }
 
 impl Subscription {

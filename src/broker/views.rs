@@ -1,10 +1,13 @@
 //! Plain pictures of topics, groups and the node, for the API, the pages and the metrics alike.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::machine::Version;
 use crate::model::{
-    DeadReason, GroupName, GroupSettings, MessageId, Millis, QueueNo, Timestamp, TopicName, TopicSettings,
+    ClientId, DeadReason, GroupName, GroupSettings, MessageId, Millis, QueueNo, Timestamp, TopicName,
+    TopicSettings,
 };
 
 /// One page of a list, and where the next begins.
@@ -61,6 +64,8 @@ pub struct GroupView {
     pub dead_letters: u64,
     /// Its leases.
     pub in_flight: u64,
+    /// Its members on this node: clients with an open subscription or receive, or a receive in the last minute.
+    pub members: u64,
     /// When it was made.
     pub made_at: Timestamp,
     /// One per subscribed topic.
@@ -86,6 +91,58 @@ pub struct GroupTopicView {
     pub retrying: u64,
     /// Per queue: the lowest unsettled offset.
     pub cursors: Vec<u64>,
+}
+
+/// A client of this node.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientView {
+    /// Its id, while it is known.
+    #[serde(serialize_with = "as_text")]
+    pub id: ClientId,
+    /// Its name: `Mq-Client`, else its address.
+    pub name: Arc<str>,
+    /// `socket` or `http`.
+    pub kind: &'static str,
+    /// Where it is connected from; over HTTP, where it received from last.
+    pub peer: Arc<str>,
+    /// When it was first seen.
+    #[serde(serialize_with = "as_text")]
+    pub since: Timestamp,
+    /// When something came from it last.
+    #[serde(serialize_with = "as_text")]
+    pub last_seen: Timestamp,
+    /// Whether it is a WebSocket that leaves unread what waits for it.
+    pub slow: bool,
+    /// The groups it is a member of: a socket once for each subscription.
+    pub groups: Vec<ClientGroupView>,
+}
+
+/// A client in one group.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientGroupView {
+    /// The group.
+    pub group: GroupName,
+    /// How messages get to it: `prefetch` or `credit` over a WebSocket, `receive` over HTTP.
+    pub mode: &'static str,
+    /// The name its leases have.
+    pub client: Arc<str>,
+    /// The messages it holds unsettled; none when there are too many to count.
+    pub in_flight: Option<u64>,
+    /// What the socket calls this subscription.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<Box<str>>,
+    /// The only topic it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<TopicName>,
+    /// Over a WebSocket: messages that it may still get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credit: Option<u64>,
+    /// Over a WebSocket: whether the client has paused the subscription.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// Over HTTP: receives that wait now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u32>,
 }
 
 /// A dead letter.
@@ -125,8 +182,12 @@ pub struct FailureView {
     pub reason: Option<String>,
 }
 
-fn as_text<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(time)
+pub(super) fn as_text<T, S>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+where
+    T: std::fmt::Display,
+    S: serde::Serializer,
+{
+    serializer.collect_str(value)
 }
 
 /// The node as `/readyz?verbose`, `/v1/version` and the status page show it.

@@ -34,19 +34,24 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn room(&self) -> u32 {
-        let room = match self.subscriber.mode {
+    /// Messages that it may still get.
+    fn room(&self) -> u64 {
+        match self.subscriber.mode {
             _ if self.paused => 0,
             CreditMode::Prefetch(prefetch) => u64::from(prefetch).saturating_sub(self.held.len() as u64),
             CreditMode::Credit if self.byte_credit == Some(0) => 0,
             CreditMode::Credit => self.credit,
-        };
-        u32::try_from(room).unwrap_or(u32::MAX).min(RECEIVE_MESSAGES_MAX)
+        }
+    }
+
+    /// Shows how it stands to whoever lists the clients.
+    fn show(&self) {
+        self.subscriber.gauge.set(self.room(), self.held.len() as u64, self.paused);
     }
 
     /// What it wants now; none when it has no room.
     fn request(&self, turn: u32) -> Option<ReceiveRequest> {
-        let room = self.room();
+        let room = u32::try_from(self.room()).unwrap_or(u32::MAX).min(RECEIVE_MESSAGES_MAX);
         (room > 0).then(|| ReceiveRequest {
             group: self.subscriber.group.clone(),
             topic: self.subscriber.topic.clone(),
@@ -75,6 +80,7 @@ impl Session {
             self.credit = self.credit.saturating_sub(1);
         }
         self.byte_credit = self.byte_credit.map(|bytes| bytes.saturating_sub(body_bytes));
+        self.show();
     }
 }
 
@@ -99,6 +105,7 @@ impl Waiters {
     pub(super) fn subscribe(&mut self, subscriber: Subscriber) {
         let (session, group) = (subscriber.session, subscriber.group.clone());
         let state = Session { subscriber, paused: false, credit: 0, byte_credit: None, held: HashMap::new() };
+        state.show();
         self.sessions.insert(session, state);
         self.lines.entry(group.clone()).or_default().push_back(Place::Session(session));
         self.due.insert(group);
@@ -117,6 +124,7 @@ impl Waiters {
             Adjustment::Pause(paused) => state.paused = paused,
             Adjustment::Close(_) => return self.sessions.remove(&session),
         }
+        state.show();
         let group = state.subscriber.group.clone();
         self.due.insert(group);
         None
@@ -127,6 +135,7 @@ impl Waiters {
         if let Some(state) = self.sessions.get_mut(&session)
             && state.held.remove(&nonce).is_some()
         {
+            state.show();
             self.due.insert(state.subscriber.group.clone());
         }
     }
@@ -205,6 +214,8 @@ impl Waiters {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::{GroupId, Place, Position, TopicId};
 
@@ -220,6 +231,7 @@ mod tests {
             lease_ms: None,
             client: "test".into(),
             pushed,
+            gauge: Arc::default(),
         });
         waiters
     }
@@ -257,8 +269,13 @@ mod tests {
         let state = waiters.sessions.get_mut(&7).unwrap();
         state.given(offsets.iter().rev().map(|offset| receipt(*offset)), 0);
         assert_eq!(state.room(), 50);
+        let gauge = Arc::clone(&state.subscriber.gauge);
+        assert_eq!((gauge.room(), gauge.in_flight(), gauge.is_paused()), (50, 50, false));
+        waiters.ended(7, receipt(0).nonce);
+        waiters.adjust(7, Adjustment::Pause(true));
+        assert_eq!((gauge.room(), gauge.in_flight(), gauge.is_paused()), (0, 49, true));
         let closed = waiters.adjust(7, Adjustment::Close(super::super::CloseHow::Broken)).unwrap();
         let order: Vec<u64> = closed.leases_in_order().iter().map(|receipt| receipt.place.offset).collect();
-        assert_eq!(order, offsets);
+        assert_eq!(order, offsets[1..]);
     }
 }

@@ -135,6 +135,7 @@ mod tests {
             paused: false,
             dead_letters: 4,
             in_flight: 2,
+            members: 1,
             made_at: Timestamp(1),
             topics: vec![topic("a", 5, 100, false), topic("b", 7, 900, true)],
         });

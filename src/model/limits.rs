@@ -80,6 +80,8 @@ pub const SETTLE_MAX: usize = 1_000;
 pub const REASON_BYTES_MAX: usize = 1_024;
 /// Longest client name (`Mq-Client`), in bytes.
 pub const CLIENT_BYTES_MAX: usize = 128;
+/// Most clients over plain HTTP that are remembered as members; one more is served and not listed.
+pub const CLIENTS_MAX: usize = 20_000;
 /// Most receives and WebSocket subscriptions that may wait at once.
 pub const WAITERS_MAX: usize = 20_000;
 /// Most open WebSockets.

@@ -1,5 +1,6 @@
 //! The words every other folder speaks. Nothing here does I/O, waits, or knows a rule; it checks and formats.
 
+mod client;
 mod entry;
 mod filter;
 mod group;
@@ -17,6 +18,7 @@ mod topic;
 /// The fields that our own formats are made of.
 pub mod wire;
 
+pub use client::ClientId;
 pub use entry::QueueEntry;
 pub use filter::{Filter, FilterError, Sql};
 pub use group::{DeadReason, GroupSettings, RetryPolicy, SettingsError, Start, Subscription};

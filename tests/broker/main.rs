@@ -11,6 +11,7 @@
 )]
 
 mod filters;
+mod explain;
 mod keys;
 mod reads;
 mod rig;
@@ -18,7 +19,7 @@ mod rig;
 use std::sync::Arc;
 use std::time::Duration;
 
-use whimbrel::broker::{BrokerError, CloseHow, CreditMode, SubscribeRequest};
+use whimbrel::broker::{Affects, BrokerError, Cause, CloseHow, CreditMode, SubscribeRequest};
 use whimbrel::machine::{NewMessage, SettleOp, SettleStatus};
 use whimbrel::model::{GroupName, Message};
 use whimbrel::storage::index::IndexOptions;
@@ -84,6 +85,9 @@ async fn an_index_without_space_stops_at_its_limit_and_goes_on_from_the_log() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let indexed = broker.node().indexed;
+    let explained = broker.explain(&"g".parse().unwrap()).unwrap();
+    let behind = explained.findings.iter().find(|finding| finding.code == Cause::IndexBehind).unwrap();
+    assert_eq!((behind.affects, behind.count), (Affects::Some, Some(indexed)));
     let mut came = Vec::new();
     loop {
         let messages = receive(&broker, "g", Duration::ZERO).await.messages;
@@ -279,6 +283,7 @@ async fn an_ack_that_was_sent_before_the_end_of_a_subscription_counts() {
             mode: CreditMode::Prefetch(10),
             lease_ms: None,
             client: "test".into(),
+            socket: None,
         };
         let mut subscription = broker.subscribe(request).await.unwrap();
         let pushed = subscription.next().await.unwrap();

@@ -19,6 +19,8 @@ pub(crate) fn all(witness: &mut Witness) {
     settle(witness);
     dead_letters(witness);
     seek_and_pause(witness);
+    explain(witness);
+    clients(witness);
     delete(witness);
     node(witness);
 }
@@ -350,6 +352,68 @@ fn seek_and_pause(witness: &mut Witness) {
         witness.see((operation, 400), &format!("{group}/{verb}"), &[], b"{\"colour\": 1}");
         witness.see((operation, 404), &format!("/v1/groups/nobody/{verb}"), &[], NOBODY);
     }
+}
+
+fn explain(witness: &mut Witness) {
+    let path = "/v1/groups/workers/explain";
+    witness.see(("receive", 200), "/v1/groups/workers/receive?wait=0", &[], NOBODY);
+    let well = witness.see(("explainGroup", 200), path, &[], NOBODY).json();
+    assert_eq!((&well["group"], &well["blocked"]), (&json!("workers"), &json!(false)), "{well}");
+    witness.see(("pauseGroup", 200), "/v1/groups/workers/pause", &[], NOBODY);
+    let paused = witness.see(("explainGroup", 200), path, &[], NOBODY).json();
+    assert_eq!(
+        (&paused["findings"][0]["code"], &paused["blocked"]),
+        (&json!("paused"), &json!(true)),
+        "{paused}"
+    );
+    witness.see(("resumeGroup", 200), "/v1/groups/workers/resume", &[], NOBODY);
+    witness.see(("explainGroup", 400), &format!("{path}?colour=1"), &[], NOBODY);
+    witness.see(("explainGroup", 404), "/v1/groups/nobody/explain", &[], NOBODY);
+}
+
+fn clients(witness: &mut Witness) {
+    let socket = open_socket(witness.to);
+    let receive = "/v1/groups/workers/receive?wait=0";
+    witness.see(("receive", 200), receive, &[("Mq-Client", "worker 1")], NOBODY);
+    let all = witness.see(("listClients", 200), "/v1/clients", &[], NOBODY).json();
+    let id = |name: &str| -> String {
+        let mut rows = all["clients"].as_array().unwrap().iter();
+        let row = rows.find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name}: {all}"));
+        row["id"].as_str().unwrap().to_owned()
+    };
+    let (page, visitor, worker) = ("/v1/clients?limit=1", id("visitor"), id("worker 1"));
+    let first = witness.see(("listClients", 200), page, &[], NOBODY).json();
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = witness.see(("listClients", 200), &format!("/v1/clients?cursor={cursor}"), &[], NOBODY).json();
+    let count = |page: &Value| page["clients"].as_array().unwrap().len();
+    assert_eq!(1 + count(&rest), count(&all));
+    let members = witness.see(("listClients", 200), "/v1/clients?group=workers", &[], NOBODY).json();
+    assert!(members["clients"].as_array().unwrap().iter().all(|row| row["name"] != "visitor"), "{members}");
+    witness.see(("listClients", 400), "/v1/clients?group=-", &[], NOBODY);
+    witness.see(("disconnectClient", 204), &format!("/v1/clients/{visitor}"), &[], NOBODY);
+    witness.see(("disconnectClient", 404), &format!("/v1/clients/{visitor}"), &[], NOBODY);
+    witness.see(("disconnectClient", 409), &format!("/v1/clients/{worker}"), &[], NOBODY);
+    witness.see(("disconnectClient", 400), "/v1/clients/worker", &[], NOBODY);
+    drop(socket);
+}
+
+/// A WebSocket of a client that is called "visitor".
+fn open_socket(to: std::net::SocketAddr) -> std::net::TcpStream {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(to).unwrap();
+    let head = format!(
+        "GET /v1/ws HTTP/1.1\r\nHost: {to}\r\nMq-Client: visitor\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // The first byte of the welcome: from then on it is among the clients.
+    let mut seen = Vec::new();
+    while !seen.windows(4).any(|end| end == b"\r\n\r\n") || seen.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        seen.extend(byte);
+    }
+    stream
 }
 
 fn delete(witness: &mut Witness) {

@@ -94,6 +94,9 @@ codes! {
         "A receipt comes with a received message and belongs to one group. This text is none, or belongs to another \
          group.",
         "Send the receipt exactly as it came, to the group it came from.";
+    ClientNotFound "client_not_found" 404 false: "There is no such client",
+        "No client has this id: it went away, or the broker was started again since.",
+        "GET /v1/clients lists who is there.";
     MethodNotAllowed "method_not_allowed" 405 false: "This path does not take this method",
         "The path exists, but not with this method.",
         "The Allow header of the answer lists the methods it takes.";
@@ -107,6 +110,9 @@ codes! {
         "A filter given with a receive is only compared with the group's own, so that two workers of one group cannot \
          quietly want different things.",
         "Leave the filter out, or change the group with PUT or PATCH /v1/groups/{group}.";
+    Disconnected "disconnected" 409 true: "An operator disconnected this client",
+        "Somebody called DELETE /v1/clients/{id}. The socket is closed with 4409 and its leases are given back.",
+        "Connect again, unless you were told not to.";
     Conflict "conflict" 409 false: "The present state does not allow this",
         "The request is in order, but something stands in its way; the detail says what.",
         "Wait until it is gone, or remove it.";

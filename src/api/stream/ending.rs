@@ -26,6 +26,8 @@ pub(super) enum Ending {
     Gone,
     /// The client did something that the socket cannot go on after.
     Fatal { problem: Problem, code: u16 },
+    /// An operator wants the client gone.
+    Dismissed { problem: Problem },
     /// The client reads nothing.
     Stalled,
     /// This node stops.
@@ -43,6 +45,20 @@ impl Ending {
     pub(super) fn fatal(problem: Problem) -> Ending {
         let code = MIRRORED + problem.code.row().status;
         Ending::Fatal { problem, code }
+    }
+
+    /// An operator disconnected the client.
+    pub(super) fn dismissed() -> Ending {
+        let text = "an operator disconnected this client; its leases are given back";
+        Ending::Dismissed { problem: Problem::new(Code::Disconnected, text) }
+    }
+
+    /// What to say before the socket is closed.
+    pub(super) fn problem(&self) -> Option<&Problem> {
+        match self {
+            Ending::Fatal { problem, .. } | Ending::Dismissed { problem } => Some(problem),
+            Ending::Closed { .. } | Ending::Gone | Ending::Stalled | Ending::Drained => None,
+        }
     }
 
     /// A binary frame.
@@ -65,10 +81,13 @@ impl Ending {
         }
     }
 
-    /// What becomes of the leases.
+    /// What becomes of the leases. Whoever an operator disconnects has not failed,
+    /// and neither have the messages.
     pub(super) fn close_how(&self) -> CloseHow {
         match self {
-            Ending::Closed { orderly: true } | Ending::Drained => CloseHow::GiveBack,
+            Ending::Closed { orderly: true } | Ending::Drained | Ending::Dismissed { .. } => {
+                CloseHow::GiveBack
+            }
             Ending::Closed { orderly: false } | Ending::Gone | Ending::Fatal { .. } | Ending::Stalled => {
                 CloseHow::Broken
             }
@@ -80,6 +99,7 @@ impl Ending {
         let (code, reason) = match self {
             Ending::Closed { .. } | Ending::Gone => return None,
             Ending::Fatal { problem, code } => (*code, cut(&problem.detail)),
+            Ending::Dismissed { problem } => (MIRRORED + problem.code.row().status, cut(&problem.detail)),
             Ending::Stalled => (TRY_AGAIN_LATER, "nothing was read for too long"),
             Ending::Drained => (GOING_AWAY, "this node stops"),
         };
@@ -110,6 +130,7 @@ mod tests {
         assert_eq!(Ending::Gone.close_how(), CloseHow::Broken);
         assert_eq!(Ending::Stalled.close_how(), CloseHow::Broken);
         assert_eq!(Ending::Drained.close_how(), CloseHow::GiveBack);
+        assert_eq!(Ending::dismissed().close_how(), CloseHow::GiveBack);
     }
 
     #[test]
@@ -120,5 +141,6 @@ mod tests {
         assert_eq!(frame.reason.len(), 122);
         assert_eq!(Ending::binary().close_frame().unwrap().code, 1003);
         assert_eq!(Ending::Stalled.close_frame().unwrap().code, 1013);
+        assert_eq!(Ending::dismissed().close_frame().unwrap().code, 4409);
     }
 }

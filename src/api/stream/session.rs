@@ -16,6 +16,7 @@ use crate::api::message_out::BodyEncoding;
 use crate::api::node::write_limits;
 use crate::api::options::Api;
 use crate::api::problem::{Code, Problem};
+use crate::broker::Connected;
 
 use super::ending::Ending;
 use super::heartbeat::{self, Beat, Heartbeat};
@@ -37,6 +38,8 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Session {
     socket: WebSocket,
     client: Arc<str>,
+    connected: Connected,
+    dismissed: Pin<Box<WaitForCancellationFutureOwned>>,
     output: Output,
     publishes: Publishes,
     settles: Settles,
@@ -57,14 +60,22 @@ enum Drain {
 
 impl Session {
     /// A session that says welcome first.
-    pub(super) fn new(api: &Api, socket: WebSocket, client: Arc<str>, encoding: BodyEncoding) -> Session {
+    pub(super) fn new(
+        api: &Api,
+        socket: WebSocket,
+        (client, peer): (Arc<str>, Arc<str>),
+        encoding: BodyEncoding,
+    ) -> Session {
         let (broker, options) = (&api.broker, &api.options);
+        let connected = broker.connect(Arc::clone(&client), peer);
         let heartbeat_ms = u64::try_from(heartbeat::PERIOD.as_millis()).unwrap_or(u64::MAX);
         let mut output = Output::new(options.stall_timeout);
         output.push(frame::welcome(heartbeat_ms, |json| write_limits(json, api)));
         Session {
             socket,
             client,
+            dismissed: Box::pin(connected.dismissed().cancelled_owned()),
+            connected,
             output,
             publishes: Publishes::new(broker.clone(), options.auto_create_topics),
             settles: Settles::new(broker.clone()),
@@ -117,8 +128,12 @@ impl Session {
             }
         }
         self.poll_drain(cx)?;
+        if self.dismissed.as_mut().poll(cx).is_ready() {
+            return Err(Ending::dismissed());
+        }
         let was_full = self.output.is_full();
         self.output.poll_send(cx, &mut self.socket)?;
+        self.connected.set_slow(self.output.is_full());
         if self.is_drained() {
             return Err(Ending::Drained);
         }
@@ -150,6 +165,9 @@ impl Session {
                 Message::Close(frame) => return Err(Ending::closed(frame.as_ref())),
                 Message::Ping(_) | Message::Pong(_) => {}
             }
+        }
+        if frames > 0 {
+            self.connected.heard();
         }
         Ok(frames > 0)
     }
@@ -184,7 +202,9 @@ impl Session {
             Frame::Subscribe(_) if matches!(self.drain, Drain::Until(_)) => {
                 Err(Problem::new(Code::NotReady, "this node is stopping"))
             }
-            Frame::Subscribe(wish) => self.subscriptions.open(re.clone(), wish, &self.client),
+            Frame::Subscribe(wish) => {
+                self.subscriptions.open(re.clone(), wish, (&self.client, &self.connected))
+            }
             Frame::Credit { sub, messages, bytes } => self.subscriptions.credit(&sub, messages, bytes),
             Frame::Pause { sub, paused } => self.subscriptions.pause(&sub, paused),
             Frame::Unsubscribe { sub } => self.subscriptions.unsubscribe(&sub),
@@ -233,7 +253,7 @@ impl Session {
     async fn end(mut self, ending: Ending) {
         tracing::debug!(client = %self.client, ?ending, "a socket ends");
         self.subscriptions.close(ending.close_how());
-        if let Ending::Fatal { problem, .. } = &ending {
+        if let Some(problem) = ending.problem() {
             self.output.push(frame::error(None, None, problem, true));
         }
         let farewell = async {

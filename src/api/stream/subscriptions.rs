@@ -9,7 +9,9 @@ use crate::api::frame::{self, Re, Subscribe};
 use crate::api::message_out::BodyEncoding;
 use crate::api::problem::{Code, Problem};
 use crate::api::receive::compare_filter;
-use crate::broker::{Broker, BrokerError, CloseHow, Loaded, Loading, Pushed, SubscribeRequest, Subscription};
+use crate::broker::{
+    Broker, BrokerError, CloseHow, Connected, Loaded, Loading, Pushed, SubscribeRequest, Subscription,
+};
 use crate::model::{GroupId, GroupName};
 
 use super::output::Output;
@@ -101,7 +103,12 @@ impl Subscriptions {
     ///
     /// # Errors
     /// The name is taken, there are too many, or the filter is not the group's.
-    pub(super) fn open(&mut self, re: Re, wish: Subscribe, client: &Arc<str>) -> Result<(), Problem> {
+    pub(super) fn open(
+        &mut self,
+        re: Re,
+        wish: Subscribe,
+        (client, connected): (&Arc<str>, &Connected),
+    ) -> Result<(), Problem> {
         if self.named.iter().any(|named| named.sub == wish.sub) {
             let text = format!("this socket has a subscription '{}' already", wish.sub.escape_debug());
             return Err(Problem::new(Code::Conflict, text));
@@ -120,6 +127,7 @@ impl Subscriptions {
             mode: wish.mode,
             lease_ms: wish.lease_ms,
             client: wish.client.map_or_else(|| Arc::clone(client), Arc::from),
+            socket: Some((connected.socket(), wish.sub.clone())),
         };
         let broker = self.broker.clone();
         let call = Box::pin(async move { broker.subscribe(request).await });
