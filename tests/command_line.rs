@@ -74,6 +74,10 @@ fn topics_groups_and_messages_are_managed_from_the_command_line() {
     assert!(ends(&broker, 0, &["group", "list"]).contains("orders (paid || sent)"));
     ends(&broker, 0, &["group", "pause", "billing"]);
     assert!(ends(&broker, 0, &["group", "show", "billing"]).contains("state          paused"));
+    let explained = ends(&broker, 0, &["group", "explain", "billing"]);
+    let first = explained.lines().nth(1).unwrap();
+    assert!(first.starts_with("all") && first.contains("paused"), "{explained}");
+    assert_eq!(json(&broker, &["group", "explain", "billing", "-o", "json"])["blocked"], true);
     ends(&broker, 0, &["group", "resume", "billing"]);
 
     let stored = ends(&broker, 0, &["produce", "orders", "a\u{fc}", "--tag", "paid", "--key", "k"]);
@@ -123,6 +127,28 @@ fn what_a_command_fails_at_becomes_a_dead_letter_and_goes_back() {
     assert_eq!((&again["id"], &again["round"]), (&letters[0]["id"], &2.into()));
     ends(&broker, 0, &["dlq", "redrive", "strict", "--all"]);
     assert_eq!(ends(&broker, 0, &["dlq", "purge", "strict", "--force"]), "0 dead letters of strict purged\n");
+}
+
+#[test]
+fn clients_are_listed_and_only_a_socket_is_disconnected() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    assert_eq!(ends(&broker, 0, &["clients", "list"]).lines().count(), 1, "the titles");
+    ends(&broker, 0, &["produce", "orders", "one"]);
+    ends(&broker, 0, &["consume", "readers", "--topic", "orders", "--max", "1", "--client", "worker \u{fc}"]);
+    let listed = json(&broker, &["clients", "list", "--group", "readers", "-o", "json"]);
+    assert_eq!(
+        (&listed["clients"][0]["name"], &listed["clients"][1]),
+        (&"worker \u{fc}".into(), &Value::Null)
+    );
+    assert!(ends(&broker, 0, &["clients", "list"]).contains("readers (0 in flight)"));
+    assert_eq!(
+        json(&broker, &["clients", "list", "--group", "nobody", "-o", "json"])["clients"],
+        serde_json::json!([])
+    );
+    ends(&broker, 1, &["clients", "disconnect", listed["clients"][0]["id"].as_str().unwrap()]);
+    ends(&broker, 1, &["clients", "disconnect", "0123456789ab"]);
+    ends(&broker, 2, &["clients", "disconnect", "worker"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use hyper::header::{HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -12,8 +14,7 @@ use super::output::{Format, OutputArgs};
 use super::retry::{self, RetryArgs};
 use super::signals::asked_to_stop;
 use super::{ConnectArgs, duration, millis};
-use crate::model::WAIT_MS_MAX;
-use crate::model::{GroupName, LEASE_MS_MAX, LEASE_MS_MIN, TopicName};
+use crate::model::{CLIENT_BYTES_MAX, GroupName, LEASE_MS_MAX, LEASE_MS_MIN, TopicName, WAIT_MS_MAX};
 
 /// `--exec`: a command for each message.
 pub mod exec;
@@ -45,6 +46,9 @@ pub struct ConsumeArgs {
     /// How long a message is leased, 1s to 12h; the group's own time when not given, with --exec 60s (and extended)
     #[arg(long, value_parser = lease, value_name = "DURATION")]
     pub lease: Option<Duration>,
+    /// What the broker calls this consumer (`whimbrel clients list`, who holds a lease); its address when not given
+    #[arg(long, value_name = "NAME", value_parser = client_name)]
+    pub client: Option<String>,
     /// Print only: the messages come again when their lease has run out
     #[arg(long)]
     pub no_ack: bool,
@@ -65,6 +69,12 @@ fn wait(text: &str) -> Result<Duration, String> {
         return Err(format!("longer than the {} s a broker waits", WAIT_MS_MAX / 1_000));
     }
     Ok(wait)
+}
+
+fn client_name(text: &str) -> Result<String, String> {
+    let sane = (1..=CLIENT_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control);
+    let refuse = || format!("a name has 1 to {CLIENT_BYTES_MAX} bytes and no control characters");
+    if sane { Ok(text.to_owned()) } else { Err(refuse()) }
 }
 
 fn lease(text: &str) -> Result<Duration, String> {
@@ -108,6 +118,12 @@ fn receive(args: &ConsumeArgs, max_messages: u64, lease: Option<Duration>) -> Ca
     }
     let mut call = Call::post(format!("/v1/groups/{}/receive", args.group), request.to_string());
     call.wait = args.wait;
+    if let Some(name) = &args.client {
+        let name = utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
+        if let Ok(name) = HeaderValue::try_from(name) {
+            call = call.header(HeaderName::from_static("mq-client"), name);
+        }
+    }
     // Messages of an answer that was lost come again by themselves.
     call.repeatable()
 }

@@ -10,6 +10,8 @@ use super::output::{Column, Printer, cell, human, span};
 use super::topic::{delete, put};
 use crate::model::{GroupName, TopicName};
 
+/// Why nothing arrives.
+mod explain;
 /// Flags that become the settings of a group.
 pub mod settings;
 
@@ -27,6 +29,8 @@ pub enum GroupCommand {
     },
     /// Show one group
     Show(OneArgs),
+    /// Say why nothing arrives in a group, the most important first
+    Explain(OneArgs),
     /// Make a group
     Create(Box<settings::CreateArgs>),
     /// Delete a group, its progress and its dead letters
@@ -105,6 +109,7 @@ impl GroupCommand {
                 let answer = client.send(Call::get(format!("/v1/groups/{}", args.group))).await?;
                 printer.one(answer.text()?, &FIELDS)
             }
+            GroupCommand::Explain(args) => explain::run(&mut client, &args.group, &mut printer).await,
             GroupCommand::Create(args) => {
                 let (name, settings) = (args.group.to_string(), args.settings());
                 put(&mut client, ("group", &name), settings, args.existing, &mut printer).await
@@ -121,18 +126,20 @@ impl GroupCommand {
     fn common(&self) -> CommonArgs {
         match self {
             GroupCommand::List { common, .. } | GroupCommand::Delete { common, .. } => common.clone(),
-            GroupCommand::Show(args) | GroupCommand::Pause(args) | GroupCommand::Resume(args) => {
-                args.common.clone()
-            }
+            GroupCommand::Show(args)
+            | GroupCommand::Explain(args)
+            | GroupCommand::Pause(args)
+            | GroupCommand::Resume(args) => args.common.clone(),
             GroupCommand::Create(args) => args.common.clone(),
             GroupCommand::Seek(args) => args.common.clone(),
         }
     }
 }
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     Column::new("name", |group| cell(group, "name")),
     Column::new("state", state),
+    Column::new("members", |group| cell(group, "members")),
     Column::new("lag", |group| sum(group, "lag")),
     Column::new("oldest", oldest),
     Column::new("ready", |group| sum(group, "ready")),
@@ -142,10 +149,11 @@ const COLUMNS: [Column; 9] = [
     Column::new("topics", subscriptions),
 ];
 
-const FIELDS: [Column; 16] = [
+const FIELDS: [Column; 17] = [
     Column::new("name", |group| cell(group, "name")),
     Column::new("state", state),
     Column::new("topics", subscriptions),
+    Column::new("members", |group| cell(group, "members")),
     Column::new("lag", |group| sum(group, "lag")),
     Column::new("oldest waits", oldest),
     Column::new("ready", |group| sum(group, "ready")),

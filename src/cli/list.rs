@@ -39,7 +39,8 @@ pub(crate) async fn page(
     rows: u64,
     cursor: Option<&str>,
 ) -> Result<Page, CliError> {
-    let mut path = format!("{path}?limit={rows}");
+    let more = if path.contains('?') { '&' } else { '?' };
+    let mut path = format!("{path}{more}limit={rows}");
     if let Some(cursor) = cursor {
         path.push_str(&format!("&cursor={}", utf8_percent_encode(cursor, NON_ALPHANUMERIC)));
     }

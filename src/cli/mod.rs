@@ -12,6 +12,8 @@ use crate::config::ServeCommand;
 
 /// `whimbrel bench`: measures a running broker.
 pub mod bench;
+/// `whimbrel clients`: who uses a broker.
+pub mod clients;
 /// `whimbrel completions`: what a shell needs to complete commands and flags.
 pub mod completions;
 /// `whimbrel config`: the settings that `serve` would use, and where each comes from.
@@ -91,9 +93,12 @@ pub enum ClientCommand {
     /// Topics: list, show, create, delete
     #[command(subcommand, after_help = EXIT_CODES)]
     Topic(topic::TopicCommand),
-    /// Consumer groups: list, show, create, delete, seek, pause, resume
+    /// Consumer groups: list, show, explain, create, delete, seek, pause, resume
     #[command(subcommand, after_help = EXIT_CODES)]
     Group(group::GroupCommand),
+    /// Clients of a broker: list, disconnect
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Clients(clients::ClientsCommand),
     /// Dead letters of a group: list, show, redrive, purge, export
     #[command(subcommand, after_help = EXIT_CODES)]
     Dlq(dlq::DlqCommand),
@@ -149,6 +154,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Consume(args) => on_runtime(consume::run(args)),
         ClientCommand::Topic(command) => on_runtime(command.run()),
         ClientCommand::Group(command) => on_runtime(command.run()),
+        ClientCommand::Clients(command) => on_runtime(command.run()),
         ClientCommand::Dlq(command) => on_runtime(command.run()),
         ClientCommand::Message(args) => on_runtime(message::run(args)),
         ClientCommand::Doctor(args) => on_runtime(doctor::run(args)),
