@@ -10,7 +10,8 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -229,6 +230,62 @@ fn doctor_tells_a_healthy_broker_from_none() {
 }
 
 #[test]
+/// Passes on what goes between clients and a broker; of its first connection it keeps the answer to itself.
+fn lossy(to: std::net::SocketAddr) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (number, client) in (0..).zip(listener.incoming()) {
+            let Ok(client) = client else { return };
+            let broker = TcpStream::connect(to).unwrap();
+            let (mut from, mut into) = (client.try_clone().unwrap(), broker.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut into);
+                let _ = into.shutdown(Shutdown::Both);
+            });
+            if number == 0 {
+                // The broker has answered, so it is stored; then the line is cut.
+                let _ = (&broker).read(&mut [0; 4_096]);
+                let _ = client.shutdown(Shutdown::Both);
+                continue;
+            }
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut &broker, &mut &client);
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_lost_answer_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    let send = |topic: &str, more: &[&str], input: &str| {
+        let url = lossy(broker.address());
+        let line: Vec<&str> = ["produce", topic, "--url", &url].iter().chain(more).copied().collect();
+        run_with(&broker, &line, input)
+    };
+    // It prints all there is, and ends with 4 because more was asked for.
+    let bodies = |topic: &str| {
+        ends(&broker, 4, &["consume", topic, "--topic", topic, "--max", "9", "--wait", "500ms"])
+    };
+    let output = send("one", &["hello"], "");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("under the same key"), "{output:?}");
+    assert_eq!(bodies("one"), "hello\n");
+    let output = send("many", &["-"], "a\nb\nc\n");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let mut lines: Vec<String> = bodies("many").lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["a", "b", "c"]);
+    // Without a key nobody knows, and it is not sent again.
+    let output = send("unkeyed", &["--unkeyed", "hello"], "");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(bodies("unkeyed"), "hello\n");
+}
+
 fn a_script_of_completions_is_printed_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let output = Command::new(BINARY).args(["completions", shell]).output().unwrap();

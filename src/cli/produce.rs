@@ -14,12 +14,13 @@ use super::http::{Call, Client};
 use super::ndjson::Batcher;
 use super::output::OutputArgs;
 use super::problem::Problem;
-use super::retry::{self, RetryArgs};
+use super::retry::RetryArgs;
 use super::{ConnectArgs, duration};
 use crate::model::BODY_BYTES_MAX;
 use crate::model::TopicName;
 
 mod fields;
+mod keys;
 mod lines;
 mod progress;
 mod sending;
@@ -67,6 +68,9 @@ pub struct ProduceArgs {
     /// How to print: ids and places (a count when there are many), or every answer as JSON.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Send without an Idempotency-Key: what may be stored already is then not sent again
+    #[arg(long)]
+    pub unkeyed: bool,
     /// How long to go on trying.
     #[command(flatten)]
     pub retry: RetryArgs,
@@ -181,12 +185,6 @@ impl Stored {
     }
 }
 
-/// The one place where a request that stores messages could get an `Idempotency-Key`, the same on every try. The broker
-/// takes none yet, so what nobody knows is not sent again; with a key the call becomes repeatable here, and it is.
-fn keyed(call: Call) -> Call {
-    call
-}
-
 async fn send_one(
     args: &ProduceArgs,
     client: &mut Client,
@@ -195,7 +193,7 @@ async fn send_one(
 ) -> Result<(), CliError> {
     let headers: HeaderMap = fields::headers(args, is_text)?;
     let call = Call { headers, ..Call::post(format!("/v1/topics/{}/messages", args.topic), body) };
-    let answer = retry::send(client, keyed(call), args.retry).await?;
+    let answer = keys::deliver(client, call, args).await?;
     if args.output.is_json() {
         return print(output, &format!("{}\n", answer.text()?)).await;
     }

@@ -12,7 +12,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long a command goes on trying.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct RetryArgs {
-    /// How long to go on trying when no broker can be reached or it says "not now" (503, 429); 0 gives up at once
+    /// How long to go on trying when no broker can be reached, it says "not now" (503, 429), or an answer is lost; 0
+    /// gives up at once
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub retry_for: Duration,
 }

@@ -4,11 +4,11 @@ use serde_json::value::RawValue;
 use tokio::io::AsyncWrite;
 
 use super::progress::Progress;
-use super::{ProduceArgs, Stored, keyed, print};
+use super::{ProduceArgs, Stored, keys, print};
 use crate::cli::error::CliError;
 use crate::cli::http::{Call, Client};
 use crate::cli::ndjson::Batch;
-use crate::cli::retry::{self, Patience};
+use crate::cli::retry::Patience;
 
 /// Ids are printed one a line up to this many messages; beyond, a count says more.
 const PRINTED_MAX: usize = 20;
@@ -48,7 +48,7 @@ impl<'a> Sending<'a> {
         let mut patience = Patience::new(self.args.retry);
         loop {
             let call = self.call(&batch);
-            let answer = retry::send(&mut self.client, call, self.args.retry).await?;
+            let answer = keys::deliver(&mut self.client, call, self.args).await?;
             let answer: BatchAnswer = answer.json()?;
             if answer.results.len() != batch.messages {
                 let (sent, answered) = (batch.messages, answer.results.len());
@@ -71,7 +71,7 @@ impl<'a> Sending<'a> {
     fn call(&self, batch: &Batch) -> Call {
         let path = format!("/v1/topics/{}/messages/batch", self.args.topic);
         let ndjson = HeaderValue::from_static("application/x-ndjson");
-        keyed(Call::post(path, batch.body.clone()).header(CONTENT_TYPE, ndjson))
+        Call::post(path, batch.body.clone()).header(CONTENT_TYPE, ndjson)
     }
 
     /// Counts the results; returns those that may be sent again, with their places in the batch.

@@ -135,13 +135,58 @@ async fn what_the_broker_does_not_take_now_goes_again_alone_and_in_order() {
     assert_eq!(bodies[2], "{\"body\":\"a\"}\n{\"body\":\"c\"}\n");
 }
 
+/// Loses the first `lost` answers to requests that store; the topic remembers keys for `window_ms`.
+async fn forgetful(lost: usize, window_ms: u64) -> FakeBroker {
+    let asked = AtomicUsize::new(0);
+    FakeBroker::start(move |seen| match seen.path.as_str() {
+        "/v1/topics/orders" => (200, format!(r#"{{"name":"orders","idempotency_window_ms":{window_ms}}}"#)),
+        _ if asked.fetch_add(1, Ordering::SeqCst) < lost => (504, r#"{"code":"outcome_unknown"}"#.to_owned()),
+        "/v1/topics/orders/messages" => one_stored(seen),
+        _ => all_stored(seen),
+    })
+    .await
+}
+
+/// The keys and bodies of what was to be stored, in order.
+fn stores(broker: &FakeBroker) -> Vec<(String, Bytes)> {
+    let seen = broker.seen().into_iter().filter(|seen| seen.method == "POST");
+    seen.map(|seen| (seen.headers["idempotency-key"].to_str().unwrap().to_owned(), seen.body)).collect()
+}
+
 #[tokio::test]
-async fn what_may_be_stored_already_is_not_sent_again() {
+async fn what_may_be_stored_already_goes_again_under_its_own_key() {
+    let broker = forgetful(2, 300_000).await;
+    let args = args(&broker, &["--retry-for", "60s"]);
+    send_lines(&args, None, [b"a\n".as_slice()], &mut Vec::new()).await.unwrap();
+    send_lines(&args, None, [b"a\n".as_slice()], &mut Vec::new()).await.unwrap();
+    let sent = stores(&broker);
+    assert_eq!(sent.len(), 4);
+    assert!(sent[..3].iter().all(|request| *request == sent[0]), "{sent:?}");
+    assert!(sent[3].0 != sent[0].0 && sent[3].1 == sent[0].1, "another request has another key");
+
+    let broker = forgetful(1, 300_000).await;
+    let args = self::args(&broker, &["--retry-for", "60s"]);
+    send_text(&args, (b"x".to_vec(), true), &mut Vec::new()).await.unwrap();
+    let sent = stores(&broker);
+    assert_eq!((sent.len(), &sent[0]), (2, &sent[1]));
+}
+
+#[tokio::test]
+async fn a_key_that_may_be_forgotten_is_not_relied_on() {
+    let broker = forgetful(1, 0).await;
+    let args = args(&broker, &["--retry-for", "60s"]);
+    let error = send_text(&args, (b"x".to_vec(), true), &mut Vec::new()).await.unwrap_err();
+    assert_eq!((error.exit_code(), stores(&broker).len()), (4, 1));
+}
+
+#[tokio::test]
+async fn what_may_be_stored_already_is_not_sent_again_without_a_key() {
     let unknown = r#"{"status":504,"code":"outcome_unknown"}"#;
     let broker = FakeBroker::start(move |_| (504, unknown.to_owned())).await;
-    let args = args(&broker, &["--retry-for", "60s"]);
+    let args = args(&broker, &["--retry-for", "60s", "--unkeyed"]);
     let error = send_lines(&args, None, [b"a\n".as_slice()], &mut Vec::new()).await.unwrap_err();
     assert_eq!((error.exit_code(), broker.seen().len()), (4, 1));
+    assert!(!broker.seen()[0].headers.contains_key("idempotency-key"));
 
     let broker = FakeBroker::start(move |_| (200, format!(r#"{{"results":[{unknown}],"failed":1}}"#))).await;
     let args = self::args(&broker, &["--retry-for", "60s"]);
