@@ -22,6 +22,7 @@ mod order;
 mod producers;
 mod retries;
 mod selftest;
+mod seek;
 mod space;
 mod strace;
 mod syncs;
