@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use whimbrel::cli::signals::asked_to_stop;
 use whimbrel::cli::{Cli, Command};
-use whimbrel::config::{ServeArgs, ServeCommand};
+use whimbrel::config::{Resolved, ServeCommand};
 use whimbrel::node::{Node, NodeError};
 
 /// Under many connections a sixth of the samples of a profile stood in the system allocator (docs/PERFORMANCE.md).
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 /// Puts the settings together and serves. Exit code 2 for settings that are refused.
 fn configure(command: &ServeCommand, flags: &ArgMatches) -> ExitCode {
     match whimbrel::config::resolve(flags, command.config.as_deref(), std::env::vars_os()) {
-        Ok(resolved) => serve(resolved.args),
+        Ok(resolved) => serve(resolved),
         Err(error) => {
             eprintln!("whimbrel: {error}");
             ExitCode::from(2)
@@ -39,8 +39,8 @@ fn configure(command: &ServeCommand, flags: &ArgMatches) -> ExitCode {
 }
 
 /// Runs a broker until SIGTERM, SIGINT, or a fault. Exit codes: 0 stopped in order, 1 could not start or a fault.
-fn serve(args: ServeArgs) -> ExitCode {
-    whimbrel::config::start_logging(&args.log_format);
+fn serve(settings: Resolved) -> ExitCode {
+    whimbrel::config::start_logging(&settings.args.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -48,7 +48,7 @@ fn serve(args: ServeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(run(args));
+    let outcome = runtime.block_on(run(settings));
     // After a fault something may still be reading or writing; the exit must not wait for a disk that hangs.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match outcome {
@@ -60,9 +60,9 @@ fn serve(args: ServeArgs) -> ExitCode {
     }
 }
 
-async fn run(args: ServeArgs) -> Result<(), NodeError> {
-    let data = args.data.display().to_string();
-    let node = Node::start(args).await?;
+async fn run(settings: Resolved) -> Result<(), NodeError> {
+    let data = settings.args.data.display().to_string();
+    let node = Node::start(settings).await?;
     let address = node.addr();
     println!("whimbrel {} is listening on http://{address}", env!("CARGO_PKG_VERSION"));
     println!("  data      {data}  (every acknowledged message is on this disk)");

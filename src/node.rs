@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::broker::{self, Broker, Running};
-use crate::config::ServeArgs;
+use crate::config::{Resolved, ServeArgs, Setting};
 use crate::replication::{self, Replication, ReplicationError};
 use crate::storage::index::{self, Index, IndexError, IndexOptions};
 use crate::storage::vfs::RealFs;
@@ -83,7 +83,8 @@ impl Node {
     ///
     /// # Errors
     /// See [`NodeError`]; nothing is left running.
-    pub async fn start(args: ServeArgs) -> Result<Node, NodeError> {
+    pub async fn start(settings: impl Into<Resolved>) -> Result<Node, NodeError> {
+        let Resolved { args, settings } = settings.into();
         if !args.listen.ip().is_loopback() && !args.insecure {
             return Err(NodeError::Exposed(args.listen));
         }
@@ -113,7 +114,7 @@ impl Node {
 
         let stop = CancellationToken::new();
         let stopping = stop.clone();
-        let api_options = Arc::new(api_options(&args));
+        let api_options = Arc::new(api_options(&args, &settings));
         let about = dashboard::About::starting(address.to_string(), args.data.display().to_string());
         let router =
             api::router(broker.clone(), api_options.clone()).merge(dashboard::router(broker.clone(), about));
@@ -206,7 +207,7 @@ fn pages() -> api::Pages {
     }
 }
 
-fn api_options(args: &ServeArgs) -> api::Options {
+fn api_options(args: &ServeArgs, settings: &[Setting]) -> api::Options {
     api::Options {
         auto_create_topics: args.auto_create_topics,
         idempotency_keys_max: args.idempotency_keys_max,
@@ -222,6 +223,7 @@ fn api_options(args: &ServeArgs) -> api::Options {
         allowed_origins: args.allowed_origins.clone(),
         loopback: args.listen.ip().is_loopback(),
         pages: pages(),
+        settings: settings.iter().map(Setting::to_json).collect(),
         ..api::Options::default()
     }
 }
@@ -242,6 +244,9 @@ async fn open(args: ServeArgs) -> Result<(Replication, broker::Applying, NodeIde
     let opened = tokio::task::spawn_blocking(move || open_disk(&args)).await;
     let disk = opened.map_err(|error| NodeError::Fault(error.to_string()))??;
     let identity = disk.data.identity().clone();
+    if let Some(origin) = &identity.restored_from {
+        tracing::info!(origin, "this directory is a restored copy");
+    }
     let applying = broker::Applying::new(disk.index, &disk.opened, disk.log.clone());
     let options = replication::Options {
         node_id: identity.node_id,

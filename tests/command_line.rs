@@ -194,7 +194,8 @@ async fn serve_reads_a_file_then_the_environment_then_flags() {
     let printed: Value = serde_json::from_slice(&config(("WHIMBREL_MAX_WAIT", "4s")).stdout).unwrap();
     let setting =
         printed["settings"].as_array().unwrap().iter().find(|row| row["key"] == "max_wait").unwrap();
-    assert_eq!((&setting["value"], &setting["origin"]), (&"4s".into(), &"WHIMBREL_MAX_WAIT".into()));
+    let found = (&setting["value"], &setting["origin"], &setting["source"]);
+    assert_eq!(found, (&"4s".into(), &"environment".into(), &"WHIMBREL_MAX_WAIT".into()));
     let refused = config(("WHIMBREL_MAX_WIAT", "4s"));
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("did you mean 'WHIMBREL_MAX_WAIT'?"));
@@ -229,7 +230,6 @@ fn doctor_tells_a_healthy_broker_from_none() {
     }
 }
 
-#[test]
 /// Passes on what goes between clients and a broker; of its first connection it keeps the answer to itself.
 fn lossy(to: std::net::SocketAddr) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -286,6 +286,7 @@ fn a_lost_answer_doubles_nothing() {
     assert_eq!(bodies("unkeyed"), "hello\n");
 }
 
+#[test]
 fn a_script_of_completions_is_printed_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let output = Command::new(BINARY).args(["completions", shell]).output().unwrap();

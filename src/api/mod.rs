@@ -4,9 +4,11 @@
 //! id, [`router`] finds the handler, `extract` reads path, query and body strictly, the handler calls the broker,
 //! `problem` or `json_out` writes the answer. Nothing here decides anything; the machine does.
 
+mod backup;
 mod browser;
 mod clients;
 mod condition;
+mod config;
 mod connection;
 mod dead_letters;
 mod edge;

@@ -40,6 +40,8 @@ pub struct Options {
     pub loopback: bool,
     /// Pages for people.
     pub pages: Pages,
+    /// The settings in force, for `/v1/config`: objects of `key`, `value`, `origin` and `source`.
+    pub settings: Arc<[serde_json::Value]>,
     /// Cancelled when draining begins: what waits answers at once.
     pub draining: CancellationToken,
     /// Whoever outlives its connection (a WebSocket) holds a token of this until it is done.
@@ -66,6 +68,7 @@ impl Default for Options {
             allowed_origins: Vec::new(),
             loopback: true,
             pages: Pages::default(),
+            settings: Arc::default(),
             draining: CancellationToken::new(),
             open: TaskTracker::new(),
             max_sockets: SOCKETS_MAX,

@@ -238,6 +238,7 @@ impl From<BrokerError> for Problem {
             BrokerError::DiskFull(_) => Code::DiskFull,
             BrokerError::NotFound(_) => Code::MessageNotFound,
             BrokerError::Gone(_) => Code::Gone,
+            BrokerError::BackupRunning => Code::BackupRunning,
             BrokerError::Fault(_) => Code::Fault,
         };
         Problem::new(code, error.to_string())

@@ -8,7 +8,7 @@ use axum::routing::{delete, get, post};
 
 use super::options::{Api, Options};
 use super::problem::{Code, Problem};
-use super::{clients, dead_letters, groups, messages, node, produce, receive, settle, stream, topics};
+use super::{backup, clients, config, dead_letters, groups, messages, node, produce, receive, settle, stream, topics};
 use crate::broker::Broker;
 
 /// Every path of the interface. HEAD works where GET does. [`super::serve`] puts the edge around it.
@@ -46,6 +46,8 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .route("/v1/ws", get(stream::upgrade))
         .route("/v1/clients", get(clients::index))
         .route("/v1/clients/{id}", delete(clients::disconnect))
+        .route("/v1/config", get(config::index))
+        .route("/v1/backup", post(backup::take))
         .route("/v1/limits", get(node::limits))
         .route("/v1/version", get(node::version))
         .route("/livez", get(node::live))

@@ -51,6 +51,8 @@ pub(super) struct Core {
     pub(super) room: Arc<Room>,
     /// Places for receives and subscriptions that wait.
     pub(super) waiter_room: Arc<Semaphore>,
+    /// One permit: one backup at a time.
+    pub(super) backups: Arc<Semaphore>,
     /// The number the next subscription gets. Begins at random, so that leases of an earlier process are nobody's.
     pub(super) next_session: std::sync::atomic::AtomicU64,
     /// Who uses this node.

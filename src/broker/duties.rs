@@ -206,7 +206,7 @@ fn clean_segments(broker: &Broker) {
         }
     });
     for (at, (id, first, last)) in candidates.iter().enumerate() {
-        if pinned.contains(&at) || retained(broker, &machine, *first, *last) {
+        if pinned.contains(&at) || retained(broker, &machine, *first, *last) || log.holds_back(*id) {
             continue;
         }
         match log.remove_segment(*id) {

@@ -26,6 +26,9 @@ pub enum BrokerError {
     /// It was there, and retention removed it.
     #[error("{0}")]
     Gone(String),
+    /// Another backup is being taken.
+    #[error("a backup is being taken already; there is one at a time")]
+    BackupRunning,
     /// The disk answered with damage or an error; the node stops or refuses that file.
     #[error("{0}")]
     Fault(String),

@@ -356,7 +356,7 @@ impl Broker {
         self.check_serving().is_ok()
     }
 
-    fn check_serving(&self) -> Result<(), BrokerError> {
+    pub(super) fn check_serving(&self) -> Result<(), BrokerError> {
         if self.core.stopping() {
             return Err(BrokerError::NotReady("the broker is stopping".to_owned()));
         }

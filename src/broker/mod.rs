@@ -6,6 +6,7 @@
 
 mod ask;
 mod attributes;
+mod backup;
 mod candidates;
 mod clients;
 mod clock;
@@ -31,6 +32,7 @@ mod tally;
 mod views;
 mod waiters;
 
+pub use backup::Backup;
 pub use clients::{ClientSocket, Connected, Dismissed, Receiving};
 pub use error::BrokerError;
 pub use explain::{Affects, Cause, Explanation, Finding};

@@ -120,6 +120,7 @@ impl Running {
             damage: Mutex::new(None),
             room: Room::new(REQUESTS_MAX, WAITING_BYTES_MAX),
             waiter_room: Arc::new(Semaphore::new(WAITERS_MAX)),
+            backups: Arc::new(Semaphore::new(1)),
             next_session: AtomicU64::new(rand::random::<u64>() | 1),
             clients: Clients::new(),
             started_at: clock::wall_time(),
@@ -158,6 +159,8 @@ impl Running {
         for duty in self.duties {
             let _ = duty.await;
         }
+        // A backup ends with its next piece, and until then it reads the log.
+        let _ = core.backups.acquire().await;
         let (thread, indexer) = (self.index_thread, self.indexer);
         let flushed = tokio::task::spawn_blocking(move || {
             let _ = thread.join();

@@ -1,7 +1,6 @@
 use std::io::Write;
 
 use clap::ArgMatches;
-use serde_json::{Map, Value};
 
 use super::CliError;
 use super::output::{Format, OutputArgs, Printer};
@@ -30,44 +29,31 @@ pub fn run(args: &ConfigArgs, flags: &ArgMatches) -> Result<(), CliError> {
 
 fn show(settings: &[Setting], printer: &mut Printer<impl Write>) -> Result<(), CliError> {
     if printer.format() == Format::Table {
-        let lines: Vec<String> =
-            settings.iter().map(|setting| format!("{} = {}", setting.key, value(setting))).collect();
+        let lines: Vec<String> = settings.iter().map(line).collect();
         let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
         for (line, setting) in lines.iter().zip(settings) {
             printer.line(&format!("{line:width$}  # {}", setting.origin))?;
         }
         return Ok(());
     }
-    let rows: Vec<String> = settings.iter().map(row).collect();
+    let rows: Vec<String> = settings.iter().map(|setting| setting.to_json().to_string()).collect();
     printer.begin("settings")?;
     printer.page(&rows.iter().map(String::as_str).collect::<Vec<_>>(), &[])?;
     printer.end(None)
 }
 
-fn row(setting: &Setting) -> String {
-    let mut row = Map::new();
-    row.insert("key".to_owned(), Value::from(setting.key.as_str()));
-    row.insert("value".to_owned(), value(setting));
-    row.insert("origin".to_owned(), Value::from(setting.origin.to_string()));
-    Value::from(row).to_string()
-}
-
-/// A value as TOML and JSON both write it.
-fn value(setting: &Setting) -> Value {
-    let texts = setting.values.iter().map(|value| value.to_string_lossy());
-    if setting.is_list {
-        return Value::from(texts.map(Value::from).collect::<Vec<_>>());
-    }
-    let text = texts.into_iter().next().unwrap_or_default();
-    match text.parse::<u64>() {
-        Ok(number) if number.to_string() == text => Value::from(number),
-        _ => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
+/// A line of TOML; a secret is only mentioned.
+fn line(setting: &Setting) -> String {
+    match setting.is_secret() {
+        true => format!("# {} is not shown", setting.key),
+        false => format!("{} = {}", setting.key, setting.value()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::{Args, Command};
+    use serde_json::Value;
 
     use super::*;
     use crate::config::{Resolved, ServeArgs};
@@ -101,8 +87,8 @@ mod tests {
         let insecure =
             shown["settings"].as_array().unwrap().iter().find(|row| row["key"] == "insecure").unwrap();
         assert_eq!(
-            (&insecure["value"], &insecure["origin"]),
-            (&Value::from(true), &Value::from("--insecure"))
+            (&insecure["value"], &insecure["origin"], &insecure["source"]),
+            (&Value::from(true), &Value::from("flag"), &Value::from("--insecure"))
         );
     }
 }

@@ -13,6 +13,9 @@ use tokio::net::TcpStream;
 use super::error::CliError;
 use super::problem::Problem;
 
+/// Answers of any length.
+mod download;
+
 /// Largest answer that is read: a full receive of 16 MiB in base64 with its JSON around it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 

@@ -10,6 +10,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::ServeCommand;
 
+/// `whimbrel backup`: a consistent copy of the data directory while the broker runs.
+pub mod backup;
 /// `whimbrel bench`: measures a running broker.
 pub mod bench;
 /// `whimbrel clients`: who uses a broker.
@@ -44,6 +46,8 @@ pub mod output;
 pub mod problem;
 /// `whimbrel produce`: send text, lines, files or a whole stream.
 pub mod produce;
+/// `whimbrel restore`: a data directory out of a backup.
+pub mod restore;
 /// Trying again without doing anything twice.
 pub mod retry;
 /// SIGINT and SIGTERM.
@@ -108,6 +112,12 @@ pub enum ClientCommand {
     /// Find out what is wrong with a broker or its data directory, and what to do about it
     #[command(after_help = EXIT_CODES)]
     Doctor(doctor::DoctorArgs),
+    /// Copy the data directory of a running broker into one file, consistent and checked
+    #[command(after_help = EXIT_CODES)]
+    Backup(backup::BackupArgs),
+    /// Make a data directory out of a backup, or check one
+    #[command(after_help = EXIT_CODES)]
+    Restore(restore::RestoreArgs),
     /// Measure a running broker
     #[command(after_help = EXIT_CODES)]
     Bench(bench::BenchArgs),
@@ -158,6 +168,8 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Dlq(command) => on_runtime(command.run()),
         ClientCommand::Message(args) => on_runtime(message::run(args)),
         ClientCommand::Doctor(args) => on_runtime(doctor::run(args)),
+        ClientCommand::Backup(args) => on_runtime(backup::run(args)),
+        ClientCommand::Restore(args) => restore::run(&args),
         ClientCommand::Bench(args) => bench::run(&args),
         ClientCommand::Completions(args) => completions::run(&args),
     })

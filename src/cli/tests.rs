@@ -110,6 +110,9 @@ fn wrong_usage_is_refused_with_code_two() {
         vec!["completions", "csh"],
         vec!["consume", "g", "--topic", "t", "--max", "0"],
         vec!["consume", "g", "--topic", "t", "--wait", "61s"],
+        vec!["backup"],
+        vec!["restore", "a.tar"],
+        vec!["restore", "a.tar", "--check", "--data", "d"],
         vec!["nonsense"],
     ] {
         let words = std::iter::once("whimbrel").chain(line.iter().copied());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use serde_json::{Value, json};
 
 use super::ServeArgs;
 
@@ -40,6 +41,21 @@ impl fmt::Display for Origin {
     }
 }
 
+impl Origin {
+    /// Its kind, as JSON says it.
+    fn word(&self) -> &'static str {
+        match self {
+            Origin::Default => "default",
+            Origin::File(_) => "file",
+            Origin::Environment(_) => "environment",
+            Origin::Flag(_) => "flag",
+        }
+    }
+}
+
+/// What the name of a setting ends in that nobody is shown.
+const SECRET: [&str; 4] = ["_secret", "_token", "_password", "_private_key"];
+
 /// One setting in force.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -53,6 +69,41 @@ pub struct Setting {
     pub origin: Origin,
 }
 
+impl Setting {
+    /// Whether it is for the broker alone. By its name, so that a new setting cannot be forgotten here.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        SECRET.iter().any(|end| self.key.ends_with(end))
+    }
+
+    /// Its value, as TOML and JSON both write it; null when it is secret.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        if self.is_secret() {
+            return Value::Null;
+        }
+        let texts = self.values.iter().map(|value| value.to_string_lossy());
+        if self.is_list {
+            return Value::from(texts.map(Value::from).collect::<Vec<_>>());
+        }
+        let text = texts.into_iter().next().unwrap_or_default();
+        match text.parse::<u64>() {
+            Ok(number) if number.to_string() == text => Value::from(number),
+            _ => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
+        }
+    }
+
+    /// All of it, as `whimbrel config -o json` and `/v1/config` show it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let source = match &self.origin {
+            Origin::Default => Value::Null,
+            given => Value::from(given.to_string()),
+        };
+        json!({"key": self.key, "value": self.value(), "origin": self.origin.word(), "source": source})
+    }
+}
+
 /// The settings in force.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -60,6 +111,13 @@ pub struct Resolved {
     pub args: ServeArgs,
     /// For people, by name.
     pub settings: Vec<Setting>,
+}
+
+/// Settings that were put together elsewhere: nothing is known of where they come from, so none is listed.
+impl From<ServeArgs> for Resolved {
+    fn from(args: ServeArgs) -> Resolved {
+        Resolved { args, settings: Vec::new() }
+    }
 }
 
 /// Why settings cannot be used.
@@ -317,6 +375,18 @@ mod tests {
         assert_eq!(origin("max_connections"), Origin::Environment("WHIMBREL_MAX_CONNECTIONS".to_owned()));
         assert_eq!(origin("data"), Origin::Flag("--data".to_owned()));
         assert_eq!(origin("listen"), Origin::Default);
+    }
+
+    #[test]
+    fn a_secret_is_never_shown_and_its_origin_is() {
+        let origin = Origin::Environment("WHIMBREL_ADMIN_TOKEN".to_owned());
+        let values = vec!["s3cret".into()];
+        let secret = Setting { key: "admin_token".to_owned(), values, is_list: false, origin };
+        let expected = json!({"key": "admin_token", "value": null, "origin": "environment",
+            "source": "WHIMBREL_ADMIN_TOKEN"});
+        assert_eq!((secret.is_secret(), secret.to_json()), (true, expected));
+        let (resolved, _) = resolved("", &[], &[]).unwrap();
+        assert_eq!(resolved.settings.iter().filter(|setting| setting.is_secret()).count(), 0);
     }
 
     #[test]

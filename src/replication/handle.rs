@@ -9,8 +9,9 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::machine::{Batch, Fact};
-use crate::model::Position;
+use crate::model::{Position, Timestamp};
 use crate::storage::Log;
+use crate::storage::backup::Backup;
 
 use super::entry::{EntryError, from_record};
 use super::error::ReplicationError;
@@ -156,6 +157,14 @@ impl Replication {
             }
         }
         Ok(page)
+    }
+
+    /// Begins a backup of everything that is durable now. Blocking: reads the newest image whole.
+    ///
+    /// # Errors
+    /// Damage, named; or another backup is being taken.
+    pub fn backup(&self, taken_at: Timestamp) -> Result<Backup, ReplicationError> {
+        Ok(self.inner.log.backup(self.inner.images.files(), taken_at)?)
     }
 
     /// Takes an image now if there is anything new, and moves the purge mark to the spare one.

@@ -190,6 +190,11 @@ impl ImageKeeper {
         drop(self.inner.turn.lock().await);
     }
 
+    /// The files.
+    pub(super) fn files(&self) -> &Images {
+        &self.inner.images
+    }
+
     pub(super) fn spare(&self) -> Option<LogId> {
         self.inner.kept().spare
     }

@@ -12,8 +12,12 @@ use std::{
 
 use bytes::Bytes;
 
+use crate::model::Timestamp;
+
 use super::{
+    backup::Backup,
     error::StorageError,
+    images::Images,
     node::DataDir,
     record::{Record, RecordId},
     recover::{self, Recovered},
@@ -172,6 +176,17 @@ impl Log {
         writer::remove_segment(&self.shared, id)
     }
 
+    /// Whether a backup still has to copy this segment; it learns that somebody would rather remove it.
+    pub fn holds_back(&self, id: u64) -> bool {
+        self.shared.held.holds_back(id)
+    }
+
+    /// Begins a backup of everything that is durable now, and of the newest image. Blocking: reads that image whole.
+    /// One at a time, of a log; segments it still has to copy are not removed.
+    pub fn backup(&self, images: &Images, taken_at: Timestamp) -> Result<Backup, StorageError> {
+        Backup::begin(&self.shared, images, taken_at)
+    }
+
     /// Reads one segment whole and checks every checksum and the chain, calling `pace` with the bytes of each record
     /// so that the caller can slow it down; `pace` answers `false` to stop early. For the background scrub.
     pub fn scrub_segment(&self, id: u64, pace: &mut dyn FnMut(u64) -> bool) -> Result<(), StorageError> {
@@ -232,6 +247,12 @@ impl Log {
     /// The index the newest segment begins with.
     pub fn newest_segment(&self) -> Option<u64> {
         self.shared.segments(|segments| segments.last().map(|segment| segment.header.base))
+    }
+
+    /// The directory it is in.
+    #[cfg(test)]
+    pub(super) fn dir(&self) -> &DataDir {
+        &self.shared.dir
     }
 
     /// Does what waits, then ends the writer thread. Later requests are answered `Closed`.

@@ -3,8 +3,10 @@
 //! Synchronous code on std threads. Nothing here knows Raft, topics or messages: it keeps numbered records of opaque
 //! parts. Formats, crash assumptions and recovery rules are written down in docs/STORAGE.md.
 
+pub mod backup;
 mod engine;
 mod error;
+mod hold;
 mod images;
 pub mod index;
 mod judge;

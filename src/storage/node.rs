@@ -10,12 +10,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    backup::UNFINISHED,
     error::StorageError,
-    vfs::{OpenMode, Vfs, read_up_to, write_all},
+    vfs::{OpenMode, Vfs, VfsFile, read_up_to, write_all},
 };
 
 /// The format version this program reads and writes. Version 1 did not say in a segment how long its file is.
 pub const FORMAT_VERSION: u32 = 2;
+const NODE_FILE: &str = "node.json";
 const NODE_FILE_BYTES_MAX: usize = 64 << 10;
 
 /// What `node.json` says.
@@ -27,6 +29,8 @@ pub struct NodeIdentity {
     pub cluster_id: String,
     /// The format version of all files of the directory.
     pub format_version: u32,
+    /// Of which cluster, when and at which entry the directory is a restored copy; none of an original.
+    pub restored_from: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,6 +38,8 @@ struct NodeFile {
     node_id: u64,
     cluster_id: String,
     format_version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restored_from: Option<String>,
     checksum: String,
 }
 
@@ -115,21 +121,48 @@ impl DataDir {
 }
 
 fn read_identity(vfs: &dyn Vfs, root: &Path) -> Result<Option<NodeIdentity>, StorageError> {
-    let path = root.join("node.json");
-    let file = match vfs.open(&path, OpenMode::Read) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StorageError::io("open", path, error)),
-    };
-    let bytes = read_up_to(file.as_ref(), 0, NODE_FILE_BYTES_MAX)
-        .map_err(|error| StorageError::io("read", &path, error))?;
-    let Ok(found) = serde_json::from_slice::<NodeFile>(&bytes) else {
+    let mark = root.join(UNFINISHED);
+    if present(vfs, &mark)?.is_some() {
+        let what = format!("{} says that a restore was not finished; run it again", mark.display());
+        return Err(StorageError::Refused(what));
+    }
+    let path = root.join(NODE_FILE);
+    let Some(file) = present(vfs, &path)? else { return Ok(None) };
+    decode(&read_file(file.as_ref(), &path)?, &path).map(Some)
+}
+
+/// Opens a file, if it is there.
+fn present(vfs: &dyn Vfs, path: &Path) -> Result<Option<Arc<dyn VfsFile>>, StorageError> {
+    match vfs.open(path, OpenMode::Read) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StorageError::io("open", path, error)),
+    }
+}
+
+fn read_file(file: &dyn VfsFile, path: &Path) -> Result<Vec<u8>, StorageError> {
+    read_up_to(file, 0, NODE_FILE_BYTES_MAX).map_err(|error| StorageError::io("read", path, error))
+}
+
+/// `node.json` as it is, and what it says.
+pub(super) fn whole_file(vfs: &dyn Vfs, root: &Path) -> Result<(NodeIdentity, Vec<u8>), StorageError> {
+    let path = root.join(NODE_FILE);
+    let file = vfs.open(&path, OpenMode::Read).map_err(|error| StorageError::io("open", &path, error))?;
+    let bytes = read_file(file.as_ref(), &path)?;
+    Ok((decode(&bytes, &path)?, bytes))
+}
+
+/// Reads what `node.json` says; `path` is for the error.
+pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<NodeIdentity, StorageError> {
+    let path = path.to_owned();
+    let Ok(found) = serde_json::from_slice::<NodeFile>(bytes) else {
         return Err(StorageError::damaged(path, 0, "not the JSON this program wrote"));
     };
     let identity = NodeIdentity {
         node_id: found.node_id,
         cluster_id: found.cluster_id,
         format_version: found.format_version,
+        restored_from: found.restored_from,
     };
     if found.checksum != checksum(&identity) {
         return Err(StorageError::damaged(path, 0, "the checksum does not match"));
@@ -137,35 +170,64 @@ fn read_identity(vfs: &dyn Vfs, root: &Path) -> Result<Option<NodeIdentity>, Sto
     if identity.format_version != FORMAT_VERSION {
         return Err(StorageError::Format { path, found: identity.format_version, known: FORMAT_VERSION });
     }
-    Ok(Some(identity))
+    Ok(identity)
 }
 
 fn create_identity(vfs: &dyn Vfs, root: &Path) -> Result<NodeIdentity, StorageError> {
-    let path = root.join("node.json");
+    let path = root.join(NODE_FILE);
     let has_log =
         vfs.list(&root.join("log")).map_err(|error| StorageError::io("list", root.join("log"), error))?;
     if !has_log.is_empty() {
         let what = format!("there are log segments, but {} is missing", path.display());
         return Err(StorageError::LostLog { what });
     }
-    let cluster_id = uuid::Uuid::from_u128(rand::random::<u128>()).simple().to_string();
-    let identity = NodeIdentity { node_id: 1, cluster_id, format_version: FORMAT_VERSION };
+    let identity = NodeIdentity {
+        node_id: 1,
+        cluster_id: new_cluster_id(),
+        format_version: FORMAT_VERSION,
+        restored_from: None,
+    };
+    write_identity(vfs, root, &identity)?;
+    Ok(identity)
+}
+
+fn new_cluster_id() -> String {
+    uuid::Uuid::from_u128(rand::random::<u128>()).simple().to_string()
+}
+
+/// Makes a restored directory that of a node of its own, which says where it comes from.
+pub(super) fn write_restored(
+    vfs: &dyn Vfs,
+    root: &Path,
+    identity: &NodeIdentity,
+    origin: String,
+) -> Result<(), StorageError> {
+    let restored_from = Some(origin);
+    let identity = NodeIdentity { cluster_id: new_cluster_id(), restored_from, ..identity.clone() };
+    write_identity(vfs, root, &identity)
+}
+
+fn write_identity(vfs: &dyn Vfs, root: &Path, identity: &NodeIdentity) -> Result<(), StorageError> {
     let content = NodeFile {
         node_id: identity.node_id,
         cluster_id: identity.cluster_id.clone(),
         format_version: identity.format_version,
-        checksum: checksum(&identity),
+        restored_from: identity.restored_from.clone(),
+        checksum: checksum(identity),
     };
     let mut bytes =
         serde_json::to_vec_pretty(&content).map_err(|error| StorageError::Refused(error.to_string()))?;
     bytes.push(b'\n');
-    replace_file(vfs, root, "node.json", &bytes)?;
-    Ok(identity)
+    replace_file(vfs, root, NODE_FILE, &bytes)
 }
 
 /// CRC-32C over the fields, so that a flipped bit in a name or number is noticed.
 fn checksum(identity: &NodeIdentity) -> String {
-    let text = format!("{}\n{}\n{}", identity.node_id, identity.cluster_id, identity.format_version);
+    let mut text = format!("{}\n{}\n{}", identity.node_id, identity.cluster_id, identity.format_version);
+    if let Some(origin) = &identity.restored_from {
+        text.push('\n');
+        text.push_str(origin);
+    }
     format!("{:08x}", crc32c::crc32c(text.as_bytes()))
 }
 

@@ -11,7 +11,7 @@ use super::{
     wire::wide,
 };
 
-/// Checks every record and the chain of one segment.
+/// Checks every record and the chain of one segment, by its id.
 pub(super) fn scrub(shared: &Shared, id: u64, pace: &mut dyn FnMut(u64) -> bool) -> Result<(), StorageError> {
     let found =
         shared.segments(|segments| segments.iter().find(|segment| segment.header.id == id).map(Arc::clone));
@@ -23,7 +23,8 @@ pub(super) fn scrub(shared: &Shared, id: u64, pace: &mut dyn FnMut(u64) -> bool)
     result
 }
 
-fn check(
+/// Checks every record and the chain of one segment, as far as it is durable now.
+pub(super) fn check(
     shared: &Shared,
     segment: &Arc<Segment>,
     pace: &mut dyn FnMut(u64) -> bool,

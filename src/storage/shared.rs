@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     error::StorageError,
+    hold::Held,
     log::LogOptions,
     node::DataDir,
     poison::Poison,
@@ -52,6 +53,8 @@ pub(super) struct Core {
     closed: bool,
     /// Truncations that wait, and the lowest index they cut at: from there on the disk is not to be believed.
     cuts: (u64, u64),
+    /// How often the log was truncated.
+    pub(super) truncations: u64,
     pub(super) last: Option<RecordId>,
     pub(super) written: Option<u64>,
     pub(super) purged: Option<RecordId>,
@@ -73,6 +76,7 @@ pub(super) struct Shared {
     pub(super) poison: Poison,
     pub(super) gauge: Gauge,
     pub(super) places: Places,
+    pub(super) held: Held,
     core: Mutex<Core>,
     work: Condvar,
     room: Condvar,
@@ -105,6 +109,7 @@ impl Shared {
             waiting_bytes: 0,
             closed: false,
             cuts: (0, u64::MAX),
+            truncations: 0,
             last: start.last,
             written: start.last.map(|id| id.index),
             purged: start.purged,
@@ -115,6 +120,7 @@ impl Shared {
             gauge: Gauge::new(options.reserve_bytes, free),
             poison: Poison::default(),
             places: Places::default(),
+            held: Held::default(),
             core: Mutex::new(core),
             work: Condvar::new(),
             room: Condvar::new(),
@@ -208,6 +214,7 @@ impl Shared {
             self.places.clear();
         }
         core.cuts.0 += 1;
+        core.truncations += 1;
         core.queue.push_back(Command::Truncate { index, done });
         self.work.notify_one();
     }

@@ -14,7 +14,7 @@ use super::{
     error::StorageError,
     record::RecordId,
     vfs::{OpenMode, Vfs, VfsFile, read_up_to, write_all},
-    wire::{put_at, u32_at, u64_at},
+    wire::{narrow, put_at, u32_at, u64_at},
 };
 
 const MAGIC: u32 = u32::from_le_bytes(*b"WVOT");
@@ -98,6 +98,16 @@ impl Marks {
             floor: (field(8)?, field(9)?),
         })
     }
+}
+
+/// A whole vote file that says this.
+pub(super) fn vote_file(marks: Marks) -> Vec<u8> {
+    let mut file = vec![0u8; narrow(FILE_BYTES)];
+    let copy = marks.encode();
+    for at in COPIES_AT {
+        put_at(&mut file, narrow(at), &copy);
+    }
+    file
 }
 
 /// The open vote file.

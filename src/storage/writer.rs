@@ -149,6 +149,9 @@ pub(super) fn remove_segment(shared: &Shared, id: u64) -> Result<(), StorageErro
         if newest || !settled {
             return Err(StorageError::Refused(format!("segment {id} is not sealed or not purged yet")));
         }
+        if shared.held.holds_back(id) {
+            return Err(StorageError::Refused(format!("segment {id} is still to be copied by a backup")));
+        }
         Ok(segments.remove(place))
     })?;
     shared.places.clear();

@@ -11,6 +11,7 @@
 mod support;
 
 mod alone;
+mod backup;
 mod damage;
 mod disk;
 mod field;
@@ -21,8 +22,8 @@ mod kills;
 mod order;
 mod producers;
 mod retries;
-mod selftest;
 mod seek;
+mod selftest;
 mod space;
 mod strace;
 mod syncs;

@@ -23,6 +23,7 @@ pub(crate) fn all(witness: &mut Witness) {
     clients(witness);
     delete(witness);
     node(witness);
+    backup(witness);
 }
 
 fn topics(witness: &mut Witness) {
@@ -439,6 +440,7 @@ fn node(witness: &mut Witness) {
     odd[0].1 = "Upgrade, close";
     witness.see(("openWebSocket", 400), "/v1/ws?colour=1", &odd, NOBODY);
     for (operation, path) in [
+        ("getConfig", "/v1/config"),
         ("getLimits", "/v1/limits"),
         ("getVersion", "/v1/version"),
         ("livez", "/livez"),
@@ -463,4 +465,29 @@ fn node(witness: &mut Witness) {
     assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'")), "{policy:?}");
     let html = String::from_utf8(page.body).unwrap();
     assert!(html.contains("What to do") && page.headers.contains(&("vary".to_owned(), "Accept".to_owned())));
+}
+
+fn backup(witness: &mut Witness) {
+    // More than all buffers on the way hold, so that a backup that nobody reads goes on.
+    for _ in 0..8 {
+        witness.see(("produce", 201), "/v1/topics/large/messages", &[], &vec![b'x'; 4 << 20]);
+    }
+    let whole = witness.see(("takeBackup", 200), "/v1/backup", &[], b"{}");
+    assert!(whole.header("content-disposition").is_some_and(|name| name.contains("whimbrel-2")));
+    assert!(whimbrel::storage::backup::check(whole.body.as_slice()).is_ok());
+    witness.see(("takeBackup", 400), "/v1/backup", &[], b"{\"path\": \"/tmp\"}");
+    witness.see(("takeBackup", 413), "/v1/backup", &[], &vec![b' '; (1 << 20) + 1]);
+    let unread = begin_backup(witness.to);
+    witness.see(("takeBackup", 409), "/v1/backup", &[], NOBODY);
+    drop(unread);
+}
+
+/// Asks for a backup and reads one byte of the answer.
+fn begin_backup(to: std::net::SocketAddr) -> std::net::TcpStream {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(to).unwrap();
+    let request = format!("POST /v1/backup HTTP/1.1\r\nHost: {to}\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    stream
 }

@@ -108,22 +108,20 @@ fn the_checker_notices_what_does_not_fit() {
     assert_eq!(contract.complaints(produced, "text/plain", &good).len(), 1);
 }
 
-/// Options of a node on a fresh directory and any free port.
-fn serve_args(data: &std::path::Path) -> whimbrel::config::ServeArgs {
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        serve: whimbrel::config::ServeArgs,
-    }
+/// Settings of a node on a fresh directory and any free port.
+fn settings(data: &std::path::Path) -> whimbrel::config::Resolved {
+    use clap::Args;
     let data = data.display().to_string();
     let line = ["whimbrel", "--listen=127.0.0.1:0", "--data", &data, "--segment-bytes=1MiB"];
-    <Line as clap::Parser>::parse_from(line).serve
+    let command = whimbrel::config::ServeArgs::augment_args(clap::Command::new("whimbrel"));
+    let flags = command.get_matches_from(line);
+    whimbrel::config::resolve(&flags, None, []).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_answer_is_real_and_every_real_answer_is_documented() {
     let directory = tempfile::tempdir().unwrap();
-    let node = whimbrel::node::Node::start(serve_args(directory.path())).await.unwrap();
+    let node = whimbrel::node::Node::start(settings(directory.path())).await.unwrap();
     let to = node.addr();
     let witness = tokio::task::spawn_blocking(move || {
         let mut witness = Witness::new(to);

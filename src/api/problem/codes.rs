@@ -116,6 +116,9 @@ codes! {
     Conflict "conflict" 409 false: "The present state does not allow this",
         "The request is in order, but something stands in its way; the detail says what.",
         "Wait until it is gone, or remove it.";
+    BackupRunning "backup_running" 409 true: "Another backup is being taken",
+        "A backup reads the whole log, so there is one at a time. This one was not begun.",
+        "Wait until the other one is done, and try again.";
     ConfirmNeeded "confirm_needed" 409 false: "This would throw messages away",
         "What is to be deleted still holds messages or dead letters; the detail counts them.",
         "If that is meant, repeat the call with ?confirm= and the name of the thing.";

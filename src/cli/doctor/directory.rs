@@ -38,10 +38,13 @@ fn identity(directory: &Path) -> Row {
     let shown = directory.display();
     let (found, fix, good) = match DataDir::peek(&RealFs, directory) {
         Ok(Some(node)) => {
-            let found = format!(
+            let mut found = format!(
                 "node {} of cluster {}, format {}",
                 node.node_id, node.cluster_id, node.format_version
             );
+            if let Some(origin) = node.restored_from {
+                found.push_str(&format!(", restored from {origin}"));
+            }
             (found, String::new(), true)
         }
         Ok(None) => {

@@ -1,6 +1,7 @@
 //! Tests of the log as a whole.
 #![allow(clippy::cast_possible_truncation)] // Test data is made of small numbers.
 
+mod backup;
 mod basics;
 mod behaviour;
 mod codec;
