@@ -306,7 +306,7 @@ impl Indexer {
                 let mut state = self.lock();
                 let effective = batch.as_ref().filter(|batch| {
                     let later = batches.iter().skip(at + 1).filter_map(|(_, later)| later.as_ref());
-                    took_effect(state.base, *index, batch, later)
+                    batch.header().took_effect(state.base, *index, later.map(Batch::header))
                 });
                 self.feed(&mut state, *index, effective);
                 moved = true;
@@ -340,23 +340,4 @@ enum CatchUpError {
     Storage(#[from] crate::storage::StorageError),
     #[error("entry {index}: {error}")]
     Decode { index: u64, error: crate::model::wire::DecodeError },
-}
-
-/// Whether a batch read back from the log took effect: it builds on the last one that did. Where that is not known (the
-/// first batch after a gap) the next batch that names this one as its base tells; with none, nothing refused it.
-fn took_effect<'a>(
-    base: Option<u64>,
-    index: u64,
-    batch: &Batch,
-    later: impl IntoIterator<Item = &'a Batch>,
-) -> bool {
-    if batch.starts_leadership() {
-        return true;
-    }
-    match base {
-        Some(base) => batch.base == base,
-        None => {
-            later.into_iter().find(|later| !later.starts_leadership()).is_none_or(|later| later.base >= index)
-        }
-    }
 }

@@ -267,13 +267,7 @@ impl Broker {
             Some(Fact::Dead { cause, .. }) => cause,
             _ => return Err(fault(&"no failure stands there")),
         };
-        let (cause, reason) = match cause {
-            Some(FailCause::RanOut) => ("lease_expired", None),
-            Some(FailCause::Broken) => ("connection_lost", None),
-            Some(FailCause::Nacked { reason }) => ("nack", reason),
-            Some(FailCause::Rejected { reason }) => ("rejected", reason),
-            None => ("unknown", None),
-        };
+        let (cause, reason) = cause.as_ref().map_or(("unknown", None), FailCause::words);
         Ok(FailureView { at, cause, reason: reason.map(String::from) })
     }
 }

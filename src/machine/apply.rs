@@ -110,7 +110,9 @@ impl Machine {
                 self.apply_expired(target, (places, beyond), (at, time), effects);
             }
             Fact::Sought { group, topic, targets } => self.apply_sought(*group, *topic, targets, effects),
-            Fact::Redriven { group, positions } => self.apply_redriven(*group, positions, at, effects),
+            Fact::Redriven { group, positions, places } => {
+                self.apply_redriven(*group, (positions, places), at, effects);
+            }
             Fact::DeadPurged { group } => self.apply_purged(*group),
             Fact::Kept { topic, firsts } => self.apply_kept(*topic, firsts),
             Fact::Swept { count } => self.apply_swept(*count, time),

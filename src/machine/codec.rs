@@ -24,7 +24,7 @@
 //! | GroupPaused | 8 | group, byte 0 or 1 |
 //! | Produced | 9 | see `produced.rs`; the body comes last, so that reading a body is a slice |
 //! | ScheduleDue | 10 | topic, queue, due, entry (see `produced.rs`) |
-//! | Delivered | 11 | see `delivered.rs` |
+//! | Delivered | 11 | see `delivered.rs`; only read |
 //! | Acked | 12 | group, topic, queue, places |
 //! | Extended | 13 | group, topic, queue, place, until |
 //! | Failed | 14 | group, topic, queue, place, cause, due |
@@ -33,12 +33,14 @@
 //! | RetryDue | 17 | group, topic, queue, places |
 //! | Expired | 18 | group, topic, queue, places, expiries (see `delivered.rs`) |
 //! | Sought | 19 | group, topic, count, each target plus 1 (0: that queue is not touched) |
-//! | Redriven | 20 | group, count, positions: index as delta to the one before, slot |
+//! | Redriven | 20 | group, count, positions: index as delta to the one before, slot; only read |
 //! | DeadPurged | 21 | group |
 //! | Kept | 22 | topic, count, each: queue, offset |
 //! | Swept | 23 | count |
 //! | Remembered | 24 | see `remembered.rs` |
 //! | Forgotten | 25 | topic, until |
+//! | Delivered | 26 | see `delivered.rs`; 11 as well, which older versions wrote |
+//! | Redriven | 27 | as 20, then for each its place: offset as delta to the one before, turn; older versions wrote 20 |
 //!
 //! *place*: offset, turn. *places*: count, each: offset as delta to the one before, turn. *position*: index plus 1
 //! (0: this very entry), slot. *cause*: byte 0 none, 1 ran out, 2 broken, 3 nacked, 4 nacked with a reason (text), 5
@@ -60,6 +62,13 @@ use super::facts::{Batch, Fact};
 use fields::{Fields, put_cause, put_json, put_offset, put_place, put_places, put_reason, put_starts};
 
 pub use produced::{ProducedMeta, decode_message};
+
+/// Whether the fact in this part may be about a message that it does not hold itself. Told from its first byte, so that
+/// who passes over bodies need not read them.
+#[must_use]
+pub fn may_touch(part: &[u8]) -> bool {
+    part.first().is_some_and(|kind| !matches!(*kind, kind::PRODUCED | kind::REMEMBERED))
+}
 
 const VERSION: u8 = 1;
 
@@ -90,6 +99,8 @@ mod kind {
     pub(super) const SWEPT: u8 = 23;
     pub(super) const REMEMBERED: u8 = 24;
     pub(super) const FORGOTTEN: u8 = 25;
+    pub(super) const DELIVERED_SINCE: u8 = 26;
+    pub(super) const REDRIVEN_TO: u8 = 27;
 }
 
 /// The header of a batch: everything but its facts.
@@ -101,6 +112,35 @@ pub struct BatchHeader {
     pub time: Timestamp,
     /// How many facts follow.
     pub facts: usize,
+}
+
+impl BatchHeader {
+    /// Whether the batch at `index` took effect: it builds on `base`, the last one that did. Where that is not known
+    /// (after a gap in the log) the next batch that names this one as its base tells; with none, nothing refused it.
+    /// `later` are the batches behind it, in order.
+    #[must_use]
+    pub fn took_effect(
+        self,
+        base: Option<u64>,
+        index: u64,
+        later: impl IntoIterator<Item = BatchHeader>,
+    ) -> bool {
+        if self.starts_leadership() {
+            return true;
+        }
+        match base {
+            Some(base) => self.base == base,
+            None => later
+                .into_iter()
+                .find(|later| !later.starts_leadership())
+                .is_none_or(|later| later.base >= index),
+        }
+    }
+
+    /// The only batches without a base are those that start a leadership.
+    fn starts_leadership(self) -> bool {
+        self.base == 0
+    }
 }
 
 impl BatchHeader {
@@ -121,6 +161,12 @@ impl BatchHeader {
 }
 
 impl Batch {
+    /// Its header.
+    #[must_use]
+    pub fn header(&self) -> BatchHeader {
+        BatchHeader { base: self.base, time: self.time, facts: self.facts.len() }
+    }
+
     /// The batch as the log keeps it: part 0 is the header, part 1 + slot is the fact at that slot. All parts share a
     /// few large buffers; a body is copied once.
     #[must_use]
@@ -200,7 +246,7 @@ fn put_fact(out: &mut BytesMut, fact: &Fact) {
             remembered::put_remembered(out, remembered);
         }
         Fact::Delivered(delivered) => {
-            out.put_u8(kind::DELIVERED);
+            out.put_u8(kind::DELIVERED_SINCE);
             delivered::put_delivered(out, delivered);
         }
         &Fact::Acked { group, topic, queue, ref places } => {
@@ -271,9 +317,14 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
                 put_offset(out, *target);
             }
         }
-        Fact::Redriven { group, positions } => {
+        Fact::Redriven { group, positions, places } if places.is_empty() => {
             put_numbers(out, kind::REDRIVEN, [group.0]);
             fields::put_positions(out, positions);
+        }
+        Fact::Redriven { group, positions, places } => {
+            put_numbers(out, kind::REDRIVEN_TO, [group.0]);
+            fields::put_positions(out, positions);
+            put_places(out, places);
         }
         Fact::DeadPurged { group } => put_numbers(out, kind::DEAD_PURGED, [group.0]),
         Fact::Kept { topic, firsts } => {
@@ -323,7 +374,8 @@ impl Fact {
         }
         let fact = match kind {
             kind::SCHEDULE_DUE => Fact::ScheduleDue(produced::schedule_due(&mut reader)?),
-            kind::DELIVERED => Fact::Delivered(delivered::delivered(&mut reader)?),
+            kind::DELIVERED => Fact::Delivered(delivered::delivered_before(&mut reader)?),
+            kind::DELIVERED_SINCE => Fact::Delivered(delivered::delivered(&mut reader)?),
             kind::REMEMBERED => Fact::Remembered(remembered::remembered(&mut reader)?),
             kind::ACKED..=kind::EXPIRED => settled(kind, &mut reader)?,
             _ => rare(kind, &mut reader)?,
@@ -388,7 +440,16 @@ fn rare(kind: u8, reader: &mut Reader<'_>) -> Result<Fact, DecodeError> {
             let targets = (0..count).map(|_| reader.offset()).collect::<Result<_, _>>()?;
             Fact::Sought { group, topic, targets }
         }
-        kind::REDRIVEN => Fact::Redriven { group: reader.group()?, positions: reader.positions()? },
+        kind::REDRIVEN => {
+            Fact::Redriven { group: reader.group()?, positions: reader.positions()?, places: Vec::new() }
+        }
+        kind::REDRIVEN_TO => {
+            let (group, positions, places) = (reader.group()?, reader.positions()?, reader.places()?);
+            if places.is_empty() || places.len() != positions.len() {
+                return Err(reader.error("not one place for each redriven message"));
+            }
+            Fact::Redriven { group, positions, places }
+        }
         kind::DEAD_PURGED => Fact::DeadPurged { group: reader.group()? },
         kind::KEPT => {
             let topic = reader.topic()?;

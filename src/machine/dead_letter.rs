@@ -1,10 +1,10 @@
 //! Dead letters: how a message becomes one, goes back, or is thrown away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::QueueEntry;
-use crate::model::{DeadReason, GroupId, GroupName, Place, Position, Timestamp, TopicName};
+use crate::model::{DeadReason, GroupId, GroupName, Place, Position, QueueNo, Timestamp, TopicId, TopicName};
 
 use super::apply::Effects;
 use super::draft::Draft;
@@ -28,22 +28,30 @@ impl Draft {
         let (id, group) = self.machine.find_group(group)?;
         let mut chosen = BTreeSet::new();
         let mut going = Vec::new();
+        let mut places = Vec::new();
+        let mut turns: BTreeMap<(TopicId, QueueNo), u32> = BTreeMap::new();
         let mut results = Vec::with_capacity(positions.len());
         for position in positions {
-            let result = match group.dead.get(position) {
-                Some(dead) if !group.progress.contains_key(&(dead.topic, dead.queue)) => {
-                    Err(Refusal::TopicGone(dead.topic_name.clone()))
-                }
-                Some(_) if chosen.insert(*position) => {
-                    going.push(*position);
-                    Ok(())
-                }
-                _ => Err(Refusal::DeadLetterNotFound),
+            let Some(dead) = group.dead.get(position) else {
+                results.push(Err(Refusal::DeadLetterNotFound));
+                continue;
             };
-            results.push(result);
+            let Some(progress) = group.progress.get(&(dead.topic, dead.queue)) else {
+                results.push(Err(Refusal::TopicGone(dead.topic_name.clone())));
+                continue;
+            };
+            if !chosen.insert(*position) {
+                results.push(Err(Refusal::DeadLetterNotFound));
+                continue;
+            }
+            let turn = turns.entry((dead.topic, dead.queue)).or_insert(progress.redrives);
+            *turn = turn.saturating_add(1);
+            going.push(*position);
+            places.push(Place { offset: self.machine.end_of(dead.topic, dead.queue), turn: *turn });
+            results.push(Ok(()));
         }
         if !going.is_empty() {
-            self.push(Fact::Redriven { group: id, positions: going });
+            self.push(Fact::Redriven { group: id, positions: going, places });
         }
         Ok(results)
     }
@@ -210,24 +218,31 @@ impl Machine {
     pub(super) fn apply_redriven(
         &mut self,
         group_id: GroupId,
-        positions: &[Position],
+        (positions, places): (&[Position], &[Place]),
         at: Position,
         effects: &mut Effects,
     ) {
-        for named in positions {
+        let places = places.iter().map(|place| Some(*place)).chain(std::iter::repeat(None));
+        for (named, place) in positions.iter().zip(places) {
             let position = resolve(*named, at);
             let Some(dead) = self.groups.get(&group_id).and_then(|group| group.dead.get(&position)) else {
                 continue;
             };
             let (topic, queue) = (dead.topic, dead.queue);
-            let end = self.next_offset(topic, queue).saturating_sub(1);
+            let end = self.end_of(topic, queue);
             let Some(mut open) = self.open(Where { group: group_id, topic, queue }, effects) else {
                 continue;
             };
             if let Some(dead) = open.take_dead(position) {
-                open.rise(position, dead, end);
+                let turn = open.progress.redrives.saturating_add(1);
+                open.rise(position, dead, place.unwrap_or(Place { offset: end, turn }));
             }
         }
+    }
+
+    /// The last offset of a queue: what is redriven goes directly behind it.
+    fn end_of(&self, topic: TopicId, queue: QueueNo) -> u64 {
+        self.next_offset(topic, queue).saturating_sub(1)
     }
 
     pub(super) fn apply_purged(&mut self, id: GroupId) {
@@ -243,10 +258,9 @@ impl Machine {
 }
 
 impl OpenProgress<'_> {
-    /// A dead letter goes behind offset `end`, in a new round. A person asked for it, so its TTL does not count again.
-    fn rise(&mut self, position: Position, dead: Dead, end: u64) {
-        self.progress.redrives = self.progress.redrives.saturating_add(1);
-        let place = Place { offset: end, turn: self.progress.redrives };
+    /// A dead letter goes to `place`, in a new round. A person asked for it, so its TTL does not count again.
+    fn rise(&mut self, position: Position, dead: Dead, place: Place) {
+        self.progress.redrives = self.progress.redrives.max(place.turn);
         let round = dead.round.saturating_add(1);
         self.progress.max_round = self.progress.max_round.max(round);
         let item = Item {

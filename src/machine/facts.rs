@@ -222,6 +222,9 @@ pub enum Fact {
         group: GroupId,
         /// The messages.
         positions: Vec<Position>,
+        /// Where each of them stands now. Empty in logs of versions that did not write it down: then it follows from
+        /// the state, and from the log alone it is not known.
+        places: Vec<Place>,
     },
     /// All dead letters of a group were thrown away.
     DeadPurged {
@@ -267,7 +270,7 @@ impl Fact {
             }
             Fact::Expired { places, beyond, .. } => 24 + 12 * places.len() + 40 * beyond.len(),
             Fact::Remembered(remembered) => 48 + 8 * remembered.refused.len(),
-            Fact::Redriven { positions, .. } => 16 + 12 * positions.len(),
+            Fact::Redriven { positions, .. } => 16 + 24 * positions.len(),
             Fact::Sought { targets, .. } => 24 + 10 * targets.len(),
             Fact::GroupMade { settings, starts, .. } | Fact::GroupChanged { settings, starts, .. } => {
                 settings.about_bytes()
@@ -383,9 +386,14 @@ pub struct Delivered {
     pub topic: TopicId,
     /// The queue.
     pub queue: QueueNo,
-    /// The group has looked at everything below this offset now. Offsets between the old value and this one that are
-    /// not in `fresh` or `expired` did not pass the filter and are settled.
+    /// The first offset that the group had not looked at before. In logs of versions that did not write it down it
+    /// reads as the first offset listed below.
+    pub from: u64,
+    /// The group has looked at everything below this offset now. Offsets between `from` and this one that are not in
+    /// `fresh` or `expired`, and were not settled before, did not pass the filter and are settled.
     pub next: u64,
+    /// The round of what is met for the first time; 0 in logs of versions that did not write it down.
+    pub round: u32,
     /// Whose leases these are, on the leader: 0 for HTTP, else the WebSocket subscription.
     pub session: u64,
     /// The member that leased.
@@ -453,4 +461,17 @@ pub enum FailCause {
         /// The consumer's words, if any.
         reason: Option<Box<str>>,
     },
+}
+
+impl FailCause {
+    /// What it is called where it is shown, and the consumer's words.
+    #[must_use]
+    pub fn words(&self) -> (&'static str, Option<&str>) {
+        match self {
+            FailCause::RanOut => ("lease_expired", None),
+            FailCause::Broken => ("connection_lost", None),
+            FailCause::Nacked { reason } => ("nack", reason.as_deref()),
+            FailCause::Rejected { reason } => ("rejected", reason.as_deref()),
+        }
+    }
 }

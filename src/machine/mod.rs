@@ -38,13 +38,14 @@ mod settle;
 mod state;
 mod tick;
 mod topics;
+mod touches;
 mod ttl;
 mod version;
 mod view;
 
 pub use crate::model::QueueEntry;
 pub use apply::{Applied, Effects, Ended};
-pub use codec::{BatchHeader, ProducedMeta, decode_message};
+pub use codec::{BatchHeader, ProducedMeta, decode_message, may_touch};
 pub use draft::{Candidates, Draft};
 pub use explain::{Held, HoldUps};
 pub use facts::{
@@ -63,5 +64,6 @@ pub use state::{
     Dead, Deadline, DeadlineKind, Group, History, Item, ItemState, LastEnd, Lease, Machine, Progress,
     QueueState, Schedule, Scheduled, Topic,
 };
+pub use touches::{TOUCH_RULES, Touch, touches};
 pub use version::{Expected, Version};
 pub use view::{GroupStats, Want};

@@ -2,13 +2,17 @@
 //!
 //! | Delivered | as |
 //! | --- | --- |
-//! | kind | byte, 11 |
-//! | group, topic, queue, next, session | numbers |
+//! | kind | byte, 26 |
+//! | group, topic, queue, from | numbers |
+//! | next | delta to from |
+//! | round, session | numbers |
 //! | client | text |
 //! | until | number |
 //! | fresh | count; each: flags (byte; bit 0 message of this very entry, 1 leased, 2 has a lane, 3 expires), then the line below |
 //! | again | count; each: place (offset as delta to the one before), nonce (fixed) |
 //! | expired | count; each: flags (byte; bit 0 of this entry, 1 becomes a dead letter, 2 has a lane), then the line below, without expires and nonce |
+//!
+//! Older versions wrote kind 11, which has next as a number, and neither from nor round.
 //!
 //! The line of a message: offset (delta to the one before plus 1), index unless of this entry (delta to the one
 //! before), slot (delta to the one before plus 1), ready (delta to the one before), expires if flagged (delta to
@@ -104,11 +108,14 @@ fn line(reader: &mut Reader<'_>, before: &mut Before) -> Result<(bool, Line), De
 const LINE_BYTES: usize = 5;
 
 pub(super) fn put_delivered(out: &mut BytesMut, delivered: &Delivered) {
-    let Delivered { group, topic, queue, next, session, client, until, fresh, again, expired } = delivered;
+    let Delivered { group, topic, queue, from, next, round, .. } = delivered;
+    let Delivered { session, client, until, fresh, again, expired, .. } = delivered;
     put_number(out, group.0);
     put_number(out, topic.0);
     put_number(out, *queue);
-    put_number(out, *next);
+    put_number(out, *from);
+    put_delta(out, *next, *from);
+    put_number(out, *round);
     put_number(out, *session);
     put_text(out, client);
     put_number(out, until.0);
@@ -147,6 +154,23 @@ pub(super) fn delivered(reader: &mut Reader<'_>) -> Result<Delivered, DecodeErro
     let group = reader.group()?;
     let topic = reader.topic()?;
     let queue = reader.queue()?;
+    let from = reader.number()?;
+    let next = reader.delta(from)?;
+    let round = reader.small()?;
+    let session = reader.number()?;
+    let client = Arc::from(reader.text()?);
+    let until = reader.time()?;
+    let fresh = fresh(reader)?;
+    let again = again(reader)?;
+    let expired = expiries(reader)?;
+    Ok(Delivered { group, topic, queue, from, next, round, session, client, until, fresh, again, expired })
+}
+
+/// What older versions wrote: where the look began and the round are not in it.
+pub(super) fn delivered_before(reader: &mut Reader<'_>) -> Result<Delivered, DecodeError> {
+    let group = reader.group()?;
+    let topic = reader.topic()?;
+    let queue = reader.queue()?;
     let next = reader.number()?;
     let session = reader.number()?;
     let client = Arc::from(reader.text()?);
@@ -154,7 +178,9 @@ pub(super) fn delivered(reader: &mut Reader<'_>) -> Result<Delivered, DecodeErro
     let fresh = fresh(reader)?;
     let again = again(reader)?;
     let expired = expiries(reader)?;
-    Ok(Delivered { group, topic, queue, next, session, client, until, fresh, again, expired })
+    let listed = fresh.iter().map(|fresh| fresh.offset).chain(expired.iter().map(|expiry| expiry.offset));
+    let from = listed.min().unwrap_or(next);
+    Ok(Delivered { group, topic, queue, from, next, round: 0, session, client, until, fresh, again, expired })
 }
 
 fn fresh(reader: &mut Reader<'_>) -> Result<Vec<Fresh>, DecodeError> {
