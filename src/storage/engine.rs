@@ -297,7 +297,7 @@ impl Engine {
         sync(active.file.as_ref(), &segment.path)?;
         active.file.set_len(length).map_err(|error| fault("trim", &segment.path, error))?;
         sync(active.file.as_ref(), &segment.path)?;
-        segment.seal(length);
+        segment.seal(length, self.tip.crc);
         segment.unload();
         Ok(())
     }

@@ -24,6 +24,7 @@ use super::{
     segment::SegmentInfo,
     shared::{Command, Done, Shared},
     space::Space,
+    trail::{Touches, Trail},
     vote::Vote,
     wire::{lock, wide},
     writer,
@@ -191,6 +192,32 @@ impl Log {
     /// so that the caller can slow it down; `pace` answers `false` to stop early. For the background scrub.
     pub fn scrub_segment(&self, id: u64, pace: &mut dyn FnMut(u64) -> bool) -> Result<(), StorageError> {
         super::scrub::scrub(&self.shared, id, pace)
+    }
+
+    /// Makes the trail of one sealed segment, which is read whole for it, `pace` as in [`Log::scrub_segment`]. `false`:
+    /// stopped early, or the segment is gone or not sealed. Blocking.
+    pub fn lay_trail(
+        &self,
+        id: u64,
+        touches: &dyn Touches,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<bool, StorageError> {
+        self.shared.lay_trail(id, touches, pace)
+    }
+
+    /// The trail of one sealed segment; none when there is none that can be believed. Blocking.
+    pub fn trail(&self, id: u64, rules: u32) -> Result<Option<Trail>, StorageError> {
+        self.shared.trail(id, rules)
+    }
+
+    /// Removes the trail of one segment: nothing is lost with it, it can be made again.
+    pub fn remove_trail(&self, id: u64) -> Result<(), StorageError> {
+        self.shared.remove_trail(id)
+    }
+
+    /// Removes the trails of segments that are gone.
+    pub fn sweep_trails(&self) -> Result<(), StorageError> {
+        self.shared.sweep_trails()
     }
 
     /// Free bytes of the file system when last measured.

@@ -23,6 +23,7 @@ mod shared;
 mod space;
 mod span;
 mod tail;
+mod trail;
 pub mod vfs;
 mod vote;
 mod walk;
@@ -39,6 +40,7 @@ pub use recover::Recovered;
 pub use segment::SegmentInfo;
 pub use shared::Done;
 pub use space::Space;
+pub use trail::{Touches, Trail};
 pub use vote::Vote;
 
 #[cfg(test)]

@@ -232,7 +232,12 @@ fn checksum(identity: &NodeIdentity) -> String {
 }
 
 /// Writes a small file so that it is there whole or not at all.
-fn replace_file(vfs: &dyn Vfs, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+pub(super) fn replace_file(
+    vfs: &dyn Vfs,
+    folder: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), StorageError> {
     let (path, temporary) = (folder.join(name), folder.join(format!("{name}.tmp")));
     let file = vfs
         .open(&temporary, OpenMode::Replace)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     error::StorageError,
     judge::Extent,
+    record::Record,
     segment::Segment,
     shared::Shared,
     walk::{self, Window, damaged},
@@ -13,22 +14,21 @@ use super::{
 
 /// Checks every record and the chain of one segment, by its id.
 pub(super) fn scrub(shared: &Shared, id: u64, pace: &mut dyn FnMut(u64) -> bool) -> Result<(), StorageError> {
-    let found =
-        shared.segments(|segments| segments.iter().find(|segment| segment.header.id == id).map(Arc::clone));
-    let Some(segment) = found else {
+    let Some(segment) = shared.find_segment(id) else {
         return Err(StorageError::Refused(format!("there is no segment {id}")));
     };
-    let result = check(shared, &segment, pace);
+    let result = each_record(shared, &segment, &mut |_, bytes| pace(bytes));
     segment.unload();
-    result
+    result.map(drop)
 }
 
-/// Checks every record and the chain of one segment, as far as it is durable now.
-pub(super) fn check(
+/// Shows every record of a segment to `visit`, in order, with its bytes on the disk, as far as it is durable now; every
+/// checksum and the chain are checked. `visit` answers `false` to stop early, and so does this.
+pub(super) fn each_record(
     shared: &Shared,
     segment: &Arc<Segment>,
-    pace: &mut dyn FnMut(u64) -> bool,
-) -> Result<(), StorageError> {
+    visit: &mut dyn FnMut(&Record, u64) -> bool,
+) -> Result<bool, StorageError> {
     let (file, _) = segment.file(shared.dir.vfs().as_ref())?;
     let end = segment.end();
     let mut window = Window::new(file.as_ref(), &segment.path, 1 << 20, end);
@@ -38,12 +38,12 @@ pub(super) fn check(
         let head = walk::head_at(&mut window, segment.header.ground(), at)?
             .and_then(|head| extent.follows(&segment.header, &head).map(|()| head))
             .map_err(|flaw| damaged(&segment.path, at, &flaw))?;
-        walk::record_at(&mut window, segment.header.ground(), &head)?
+        let record = walk::record_at(&mut window, segment.header.ground(), &head)?
             .map_err(|flaw| damaged(&segment.path, at, &flaw))?;
         extent.take(&head);
-        if !pace(wide(head.length)) {
-            break;
+        if !visit(&record, wide(head.length)) {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }

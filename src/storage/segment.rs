@@ -210,6 +210,18 @@ impl Footer {
     }
 }
 
+/// Names the records of a sealed segment: two segments with the same stamp hold the same, as the last checksum is
+/// chained to all before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) id: u64,
+    pub(super) salt: u32,
+    pub(super) base: u64,
+    pub(super) count: u64,
+    /// Head checksum of the last record.
+    pub(super) crc: u32,
+}
+
 /// What readers know of a segment.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -225,6 +237,8 @@ struct State {
     count: u64,
     last: u64,
     sealed: Option<u64>,
+    /// Head checksum of the last record, once sealed.
+    crc: u32,
     marks: Option<Arc<Vec<Mark>>>,
 }
 
@@ -251,6 +265,7 @@ impl Segment {
             count: 0,
             last: 0,
             sealed: None,
+            crc: 0,
             marks: Some(Arc::new(Vec::new())),
         };
         Segment { header, path, state: Mutex::new(state) }
@@ -263,6 +278,7 @@ impl Segment {
             count: footer.count,
             last: footer.tip.id.map_or(0, |id| id.index),
             sealed: Some(records_end + Footer::encoded_len(footer.marks.len())),
+            crc: footer.tip.crc,
             marks: None,
         };
         Segment { header, path, state: Mutex::new(state) }
@@ -295,9 +311,19 @@ impl Segment {
         state.end = end;
     }
 
-    /// Notes that the footer is durable; the marks are then read back when somebody needs them.
-    pub(super) fn seal(&self, bytes: u64) {
-        lock(&self.state).sealed = Some(bytes);
+    /// Notes that the footer is durable; the marks are then read back when somebody needs them. `crc` is the head
+    /// checksum of the last record.
+    pub(super) fn seal(&self, bytes: u64, crc: u32) {
+        let mut state = lock(&self.state);
+        state.sealed = Some(bytes);
+        state.crc = crc;
+    }
+
+    /// What it holds, for good; none before it is sealed.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let state = lock(&self.state);
+        let Header { id, salt, base, .. } = self.header;
+        state.sealed.map(|_| Stamp { id, salt, base, count: state.count, crc: state.crc })
     }
 
     /// Forgets the loaded marks of a sealed segment and closes its file; whoever is reading keeps it open meanwhile.

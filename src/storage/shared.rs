@@ -143,6 +143,10 @@ impl Shared {
         look(&read(&self.segments))
     }
 
+    pub(super) fn find_segment(&self, id: u64) -> Option<Arc<Segment>> {
+        self.segments(|segments| segments.iter().find(|segment| segment.header.id == id).map(Arc::clone))
+    }
+
     pub(super) fn change_segments<T>(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>) -> T) -> T {
         change(&mut write(&self.segments))
     }

@@ -169,7 +169,7 @@ impl Backup {
         if self.hold.is_wanted() && self.shared.gauge.state() > Space::Open {
             return Err(BackupError::GivesWay);
         }
-        scrub::check(&self.shared, segment, &mut |_| true)?;
+        scrub::each_record(&self.shared, segment, &mut |_, _| true)?;
         let (file, _) = segment.file(self.shared.dir.vfs().as_ref())?;
         if start.is_none() {
             let footer = Footer::read(file.as_ref(), &segment.path, segment.header.salt, member.bytes)?;

@@ -13,3 +13,4 @@ mod images;
 mod random;
 mod rig;
 mod seeded_bugs;
+mod trails;
