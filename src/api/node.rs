@@ -140,6 +140,9 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("waiters_max", count(model::WAITERS_MAX)),
         ("sockets_max", count(api.options.max_sockets)),
         ("held_max", count(model::HELD_MAX)),
+        ("trace_bytes_max", model::TRACE_BYTES_MAX),
+        ("trace_ms_max", model::TRACE_MS_MAX),
+        ("trace_groups_max", count(model::TRACE_GROUPS_MAX)),
     ];
     out.open();
     for (name, value) in limits {

@@ -23,6 +23,7 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .route("/v1/topics/{topic}/messages/batch", post(produce::batch))
         .route("/v1/topics/{topic}/queues/{queue}/messages", get(messages::browse))
         .route("/v1/messages/{id}", get(messages::show))
+        .route("/v1/messages/{id}/trace", get(messages::trace))
         .route("/v1/groups", get(groups::index))
         .route(
             "/v1/groups/{group}",

@@ -17,6 +17,7 @@ use super::clients::Clients;
 use super::indexer::Indexer;
 use super::room::Room;
 use super::tally::Tallies;
+use super::trails::GivenUp;
 
 /// Shared by every part of the broker.
 pub(super) struct Core {
@@ -47,6 +48,8 @@ pub(super) struct Core {
     pub(super) clock_jumped: AtomicBool,
     /// Damage that the scrub found, named.
     pub(super) damage: Mutex<Option<String>>,
+    /// Held while trails are laid: segments whose trail could not be.
+    pub(super) trails: Mutex<GivenUp>,
     /// Room for requests that wait to be decided.
     pub(super) room: Arc<Room>,
     /// Places for receives and subscriptions that wait.

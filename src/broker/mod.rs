@@ -29,6 +29,8 @@ mod settings;
 mod start;
 mod subscription;
 mod tally;
+mod trace;
+mod trails;
 mod views;
 mod waiters;
 
@@ -41,6 +43,7 @@ pub use produce::ProducedOn;
 pub use read::{Browsed, DeliveredMessage, Loaded, Loading, StoredMessage};
 pub use start::{Applying, Options, Running, StartError};
 pub use subscription::{CloseHow, CreditMode, Pushed, SubscribeRequest, Subscription};
+pub use trace::{Details, Gap, Happening, Trace, TraceCursor, TraceEvent};
 pub use views::{
     ClientGroupView, ClientView, DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page,
     QueueView, Readiness, TopicView,

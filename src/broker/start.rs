@@ -23,7 +23,7 @@ use super::indexer::Indexer;
 use super::proposer::Proposer;
 use super::room::Room;
 use super::tally::{self, Tallies};
-use super::{clock, duties, scrub};
+use super::{clock, duties, scrub, trails};
 
 /// Most requests that may wait to be decided.
 const REQUESTS_MAX: usize = 65_536;
@@ -118,6 +118,7 @@ impl Running {
             stopped: Notify::new(),
             clock_jumped: AtomicBool::new(false),
             damage: Mutex::new(None),
+            trails: Mutex::default(),
             room: Room::new(REQUESTS_MAX, WAITING_BYTES_MAX),
             waiter_room: Arc::new(Semaphore::new(WAITERS_MAX)),
             backups: Arc::new(Semaphore::new(1)),
@@ -137,6 +138,7 @@ impl Running {
             tokio::spawn(duties::run(broker.clone())),
             tokio::spawn(scrub::run(broker.clone())),
             tokio::spawn(tally::run(broker.clone())),
+            tokio::spawn(trails::run(broker.clone())),
         ];
         Ok(Running { broker, proposer, duties, indexer, index_thread })
     }

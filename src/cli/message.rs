@@ -1,3 +1,6 @@
+/// `whimbrel message trace`: what happened to one message.
+pub mod trace;
+
 use std::io::Write;
 
 use serde_json::Value;
@@ -11,15 +14,28 @@ use crate::model::MessageId;
 
 /// Options of `whimbrel message`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct MessageArgs {
     /// Id of the message
-    pub id: MessageId,
+    #[arg(required = true)]
+    pub id: Option<MessageId>,
     /// Print the body alone, byte for byte
     #[arg(long, conflicts_with = "format")]
     pub body: bool,
     /// Broker and output.
     #[command(flatten)]
     pub common: CommonArgs,
+    /// More than looking at it.
+    #[command(subcommand)]
+    pub command: Option<MessageCommand>,
+}
+
+/// The commands of `whimbrel message` that have a name.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum MessageCommand {
+    /// Tell what happened to a message, from the log
+    #[command(after_help = super::EXIT_CODES)]
+    Trace(trace::TraceArgs),
 }
 
 /// Runs `whimbrel message`: looks at one message without changing anything.
@@ -27,7 +43,11 @@ pub struct MessageArgs {
 /// # Errors
 /// See [`CliError`].
 pub async fn run(args: MessageArgs) -> Result<(), CliError> {
-    let path = format!("/v1/messages/{}", args.id);
+    if let Some(MessageCommand::Trace(args)) = args.command {
+        return trace::run(args).await;
+    }
+    let Some(id) = args.id else { return Err(CliError::Usage("the id of a message is missing".to_owned())) };
+    let path = format!("/v1/messages/{id}");
     let answer = args.common.connect.client().send(Call::get(path)).await?;
     if args.body {
         let body = answer.json::<Delivered>()?.bytes()?;

@@ -106,7 +106,7 @@ pub enum ClientCommand {
     /// Dead letters of a group: list, show, redrive, purge, export
     #[command(subcommand, after_help = EXIT_CODES)]
     Dlq(dlq::DlqCommand),
-    /// Show one message; changes nothing
+    /// Show one message, or trace what happened to it; changes nothing
     #[command(after_help = EXIT_CODES)]
     Message(message::MessageArgs),
     /// Find out what is wrong with a broker or its data directory, and what to do about it

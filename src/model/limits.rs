@@ -109,6 +109,12 @@ pub const MAX_AGE_MS_MAX: Millis = 3_650 * 86_400_000;
 pub const MAX_AGE_MS_MIN: Millis = 1_000;
 /// Most rows a list answers.
 pub const LIST_LIMIT_MAX: usize = 1_000;
+/// Bytes of log that one page of a trace reads before it stops and says where to go on.
+pub const TRACE_BYTES_MAX: u64 = 64 << 20;
+/// How long one page of a trace reads before it stops and says where to go on.
+pub const TRACE_MS_MAX: Millis = 1_000;
+/// Most groups that a trace follows.
+pub const TRACE_GROUPS_MAX: usize = 256;
 /// Rows a list answers when not told.
 pub const LIST_LIMIT_DEFAULT: usize = 100;
 

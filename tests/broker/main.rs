@@ -15,6 +15,7 @@ mod explain;
 mod keys;
 mod reads;
 mod rig;
+mod trails;
 
 use std::sync::Arc;
 use std::time::Duration;

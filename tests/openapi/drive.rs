@@ -149,6 +149,8 @@ fn look(witness: &mut Witness) {
     witness.see(("getMessage", 400), "/v1/messages/x", &[], NOBODY);
     let unknown = unknown_id();
     witness.see(("getMessage", 404), &format!("/v1/messages/{unknown}"), &[], NOBODY);
+    witness.see(("traceMessage", 400), &format!("/v1/messages/{id}/trace?cursor=x"), &[], NOBODY);
+    witness.see(("traceMessage", 404), &format!("/v1/messages/{unknown}/trace"), &[], NOBODY);
 }
 
 /// A well-formed id that no message has.
@@ -252,6 +254,16 @@ fn settle(witness: &mut Witness) {
     let receipt = lease(witness);
     let answer = witness.see(("deadLetter", 200), &format!("{group}/dead-letter"), &[], &one(&receipt));
     assert_eq!(answer.json()["results"][0]["state"], "dead");
+
+    let dead = "/v1/groups/workers/dead-letters";
+    let dead = witness.see(("listDeadLetters", 200), dead, &[], NOBODY).json();
+    let path = format!("/v1/messages/{}/trace", dead["dead_letters"][0]["id"].as_str().unwrap());
+    let begun = witness.see(("traceMessage", 200), &format!("{path}?limit=1"), &[], NOBODY).json();
+    assert_eq!((&begun["events"][0]["event"], &begun["truncated"]), (&json!("accepted"), &json!(true)));
+    let cursor = begun["next_cursor"].as_str().unwrap();
+    let rest = witness.see(("traceMessage", 200), &format!("{path}?cursor={cursor}"), &[], NOBODY).json();
+    let events = rest["events"].as_array().unwrap();
+    assert!(events.iter().any(|event| event["dead_reason"] == "rejected"), "{rest}");
 
     let receipts = [lease(witness), lease(witness), lease(witness), lease(witness)];
     let all = json!({
