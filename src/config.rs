@@ -52,7 +52,7 @@ pub struct ServeArgs {
     /// Most idempotency keys remembered at a time, about 40 bytes each; beyond it a keyed request is told 503.
     #[arg(long, value_name = "N", default_value_t = 4_000_000)]
     pub idempotency_keys_max: usize,
-    /// Longest wait that a receive may ask for, at most 60s.
+    /// Longest wait that a receive may ask for, at most 60s; below 60s also the longest time and the default of a tail.
     #[arg(long, value_name = "DURATION", value_parser = wait, default_value = "60s")]
     pub max_wait: Duration,
     /// How long a write may take before its caller is told 503 (not submitted) or 504 (outcome unknown).

@@ -97,6 +97,37 @@ fn topics_groups_and_messages_are_managed_from_the_command_line() {
 }
 
 #[test]
+fn a_topic_is_searched_and_followed_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    ends(&broker, 0, &["topic", "create", "orders", "--queues", "1"]);
+    for (body, tag) in [("one", "a"), ("two", "b"), ("three", "a")] {
+        ends(&broker, 0, &["produce", "orders", body, "--tag", tag, "--key", "k"]);
+    }
+    let found = ends(&broker, 0, &["message", "search", "orders", "--key", "k", "--tag", "a"]);
+    let rows: Vec<&str> = found.lines().collect();
+    assert!(rows.len() == 3 && rows[1].ends_with("three") && rows[2].ends_with("one"), "{found}");
+    let found = json(&broker, &["message", "search", "orders", "--contains", "wo", "-o", "json"]);
+    assert_eq!(found["messages"][0]["body"], "two");
+    ends(&broker, 1, &["message", "search", "nothing"]);
+    ends(&broker, 2, &["message", "search", "orders", "--from", "soon"]);
+
+    let told = ends(&broker, 0, &["tail", "orders", "--from", "earliest", "--max-events", "3"]);
+    assert_eq!(told, "one\ntwo\nthree\n");
+    let told = ends(
+        &broker,
+        0,
+        &["tail", "orders", "--from", "earliest", "--tag", "a", "--for", "2s", "-o", "ndjson"],
+    );
+    assert_eq!(told.lines().count(), 2);
+    ends(&broker, 4, &["tail", "orders", "--max-events", "1", "--for", "100ms"]);
+    ends(&broker, 1, &["tail", "nothing"]);
+    let mut follower = command(&broker, &["tail", "orders"]).spawn().unwrap();
+    terminate(&follower);
+    assert!(wait_at_most(&mut follower, Duration::from_secs(60)).is_some());
+}
+
+#[test]
 fn what_a_command_fails_at_becomes_a_dead_letter_and_goes_back() {
     let folder = tempfile::tempdir().unwrap();
     let broker = broker(folder.path());

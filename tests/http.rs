@@ -68,7 +68,7 @@ async fn what_is_not_understood_is_refused_by_name() {
         ("GET /v2", &[], "", 404, "not_found"),
         ("POST /v1/topics/a", &[], "", 405, "method_not_allowed"),
         ("PATCH /v1/topics/a", &[], "", 404, "topic_not_found"),
-        ("GET /v1/topics/a/messages", &[], "", 405, "method_not_allowed"),
+        ("PUT /v1/topics/a/messages", &[], "", 405, "method_not_allowed"),
         ("GET /v1/topics/a%2Fb", &[], "", 400, "invalid_request"),
         ("GET /v1/topics/%ff", &[], "", 400, "invalid_request"),
         ("GET /v1/topics?colour=1", &[], "", 400, "invalid_request"),

@@ -1,4 +1,5 @@
-//! Looking at messages without changing anything: by id, along a queue, or along what happened to one.
+//! Looking at messages without changing anything: by id, along a queue, by what is known of them, or along what happened
+//! to one.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,9 +9,13 @@ use super::json_out::Json;
 use super::message_out::{BodyEncoding, write_stored};
 use super::options::Api;
 use super::problem::{Code, Place, Problem};
-use super::query::{cursor_at, whole};
-use crate::broker::TraceCursor;
-use crate::model::{MessageId, TopicName};
+use super::query::{Query, cursor_at, whole};
+use crate::broker::{Search, SearchFound, SearchPlace, TraceCursor};
+use crate::model::{CONTAINS_BYTES_MAX, Filter, KEY_BYTES_MAX, MessageId, TopicName};
+
+/// Cursors of a search by key, and of one along the queues: neither is good for the other.
+const BY_KEY: &str = "messages by key";
+const BY_TIME: &str = "messages by time";
 
 /// `GET /v1/messages/{id}`
 pub(super) async fn show(State(api): State<Api>, mut call: Call) -> Answer {
@@ -89,4 +94,63 @@ pub(super) async fn browse(State(api): State<Api>, mut call: Call) -> Answer {
     out.number_field("scanned", browsed.scanned);
     out.close();
     Ok(json(StatusCode::OK, out))
+}
+
+/// `GET /v1/topics/{topic}/messages`
+pub(super) async fn search(State(api): State<Api>, mut call: Call) -> Answer {
+    let topic: TopicName = call.path("topic")?;
+    let encoding = call.query.parse_as::<BodyEncoding>("encoding")?.unwrap_or_default();
+    let search = search_of(&mut call.query)?;
+    call.query.finish()?;
+    let kind = if search.key.is_some() { BY_KEY } else { BY_TIME };
+    let found = api.broker.look(move |broker| broker.search(&topic, &search)).await?;
+    Ok(json(StatusCode::OK, found_json(&found, kind, encoding)))
+}
+
+fn search_of(query: &mut Query) -> Result<Search, Problem> {
+    let key = bounded_text(query, "key", KEY_BYTES_MAX)?;
+    let tag = tag_filter(query)?;
+    let (from, to) = (query.parse_as("from")?, query.parse_as("to")?);
+    if from.zip(to).is_some_and(|(from, to)| from > to) {
+        return Err(Problem::parameter("to", "is before from"));
+    }
+    let contains = bounded_text(query, "contains", CONTAINS_BYTES_MAX)?;
+    let after = query.cursor::<SearchPlace>(if key.is_some() { BY_KEY } else { BY_TIME })?;
+    Ok(Search { key, tag, from, to, contains, after, limit: query.limit()? })
+}
+
+/// `tag`: a tag, or tags joined by `||`; every message when it is not given.
+pub(super) fn tag_filter(query: &mut Query) -> Result<Filter, Problem> {
+    let Some(text) = query.text("tag") else { return Ok(Filter::All) };
+    let place = || Place::Parameter("tag".to_owned());
+    Filter::parse_tags(&text).map_err(|error| Problem::at(Code::InvalidFilter, place(), error.to_string()))
+}
+
+fn bounded_text(query: &mut Query, name: &str, bytes_max: usize) -> Result<Option<String>, Problem> {
+    match query.text(name) {
+        Some(text) if text.is_empty() || text.len() > bytes_max => {
+            Err(Problem::parameter(name, format!("must have 1 to {bytes_max} bytes")))
+        }
+        text => Ok(text),
+    }
+}
+
+fn found_json(found: &SearchFound, kind: &str, encoding: BodyEncoding) -> Json {
+    let mut out = Json::with_capacity(1_024 * (found.messages.len() + 1));
+    out.open();
+    out.key("messages");
+    out.open_list();
+    for stored in &found.messages {
+        write_stored(&mut out, stored, encoding);
+    }
+    out.close_list();
+    out.key("next_cursor");
+    out.maybe_text(found.next.map(|place| cursor_at(kind, place)).as_deref());
+    out.key("truncated");
+    out.truth(found.bounded || !found.index_complete);
+    out.key("index_complete");
+    out.truth(found.index_complete);
+    out.number_field("scanned", found.scanned);
+    out.close();
+    out
 }

@@ -34,6 +34,7 @@ mod router;
 mod serve;
 mod settle;
 mod stream;
+mod tail;
 mod terms;
 mod topics;
 mod unasked;

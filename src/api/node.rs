@@ -143,6 +143,12 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("trace_bytes_max", model::TRACE_BYTES_MAX),
         ("trace_ms_max", model::TRACE_MS_MAX),
         ("trace_groups_max", count(model::TRACE_GROUPS_MAX)),
+        ("search_entries_max", model::SEARCH_ENTRIES_MAX),
+        ("search_bytes_max", model::SEARCH_BYTES_MAX),
+        ("search_ms_max", model::SEARCH_MS_MAX),
+        ("contains_bytes_max", count(model::CONTAINS_BYTES_MAX)),
+        ("tails_max", count(model::TAILS_MAX)),
+        ("tail_for_ms_max", super::tail::longest_ms(&api.options)),
     ];
     out.open();
     for (name, value) in limits {

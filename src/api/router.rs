@@ -8,7 +8,9 @@ use axum::routing::{delete, get, post};
 
 use super::options::{Api, Options};
 use super::problem::{Code, Problem};
-use super::{backup, clients, config, dead_letters, groups, messages, node, produce, receive, settle, stream, topics};
+use super::{
+    backup, clients, config, dead_letters, groups, messages, node, produce, receive, settle, stream, tail, topics,
+};
 use crate::broker::Broker;
 
 /// Every path of the interface. HEAD works where GET does. [`super::serve`] puts the edge around it.
@@ -19,8 +21,9 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
             "/v1/topics/{topic}",
             get(topics::show).put(topics::put).patch(topics::patch).delete(topics::delete),
         )
-        .route("/v1/topics/{topic}/messages", post(produce::one))
+        .route("/v1/topics/{topic}/messages", get(messages::search).post(produce::one))
         .route("/v1/topics/{topic}/messages/batch", post(produce::batch))
+        .route("/v1/topics/{topic}/tail", get(tail::tail))
         .route("/v1/topics/{topic}/queues/{queue}/messages", get(messages::browse))
         .route("/v1/messages/{id}", get(messages::show))
         .route("/v1/messages/{id}/trace", get(messages::trace))

@@ -205,6 +205,7 @@ fn clean_segments(broker: &Broker) {
             pinned.insert(at);
         }
     });
+    let mut removed = false;
     for (at, (id, first, last)) in candidates.iter().enumerate() {
         if pinned.contains(&at) || retained(broker, &machine, *first, *last) || log.holds_back(*id) {
             continue;
@@ -212,13 +213,18 @@ fn clean_segments(broker: &Broker) {
         match log.remove_segment(*id) {
             Ok(()) => {
                 broker.core.indexer.index().segment_gone(*first);
+                removed = true;
                 tracing::info!(segment = id, "removed a segment: nothing live or retained points into it");
             }
             Err(error) => {
                 tracing::error!(%error, segment = id, "a segment could not be removed");
-                return;
+                break;
             }
         }
+    }
+    // Keys of messages below the oldest segment name nothing any more.
+    if removed && let Some(first) = log.first_kept() {
+        broker.core.indexer.index().forget_keys_below(first);
     }
 }
 

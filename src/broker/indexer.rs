@@ -15,6 +15,8 @@ use crate::model::{Position, TopicId};
 use crate::storage::index::{Feed, Index, IndexError, Opened};
 use crate::storage::{Log, RecordKind, Space};
 
+use super::tails::Tails;
+
 /// Bytes of log read in one go while catching up.
 const CHUNK_BYTES: usize = 4 << 20;
 
@@ -25,6 +27,8 @@ const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 pub(super) struct Indexer {
     index: Index,
     log: Log,
+    /// Who wants to hear of new entries.
+    tails: Arc<Tails>,
     state: Mutex<State>,
     distrusted: AtomicBool,
     applied: AtomicU64,
@@ -58,6 +62,7 @@ impl Indexer {
         Indexer {
             index,
             log,
+            tails: Arc::default(),
             state: Mutex::new(State { next, base, live: false, told: None }),
             distrusted: AtomicBool::new(false),
             applied: AtomicU64::new(0),
@@ -70,6 +75,10 @@ impl Indexer {
 
     pub(super) fn index(&self) -> &Index {
         &self.index
+    }
+
+    pub(super) fn tails(&self) -> &Arc<Tails> {
+        &self.tails
     }
 
     /// Up to which log index the index is made.
@@ -116,6 +125,9 @@ impl Indexer {
             self.distrust();
         }
         state.next = index + 1;
+        if let Some(batch) = batch {
+            self.tails.fed(batch);
+        }
     }
 
     fn feed_batch(&self, state: &State, index: u64, batch: Option<&Batch>) -> Result<(), IndexError> {
@@ -286,6 +298,8 @@ impl Indexer {
                 let mut state = self.lock();
                 if state.next > self.applied.load(Ordering::Acquire) {
                     state.live = true;
+                    drop(state);
+                    self.tails.wake_all();
                     return Ok(true);
                 }
                 continue;

@@ -9,12 +9,12 @@ use super::clients::Members;
 use super::clock;
 use super::error::BrokerError;
 use super::handle::Broker;
-use super::read::{self, Browsed, StoredMessage};
+use super::read::{self, Browsed, Logged, StoredMessage};
 use super::tally::Budget;
 use super::views::{DeadLetterView, FailureView, GroupView, Page, QueueView, TopicView};
 
-/// Most body bytes of one browse answer; the next page goes on.
-const BROWSE_BYTES_MAX: usize = 8 << 20;
+/// Most body bytes of one answer that holds a page of messages; the next page goes on.
+pub(super) const BROWSE_BYTES_MAX: usize = 8 << 20;
 
 impl Broker {
     /// One topic.
@@ -102,13 +102,24 @@ impl Broker {
         self.stored(&machine, id.position, None)
     }
 
-    fn stored(
+    pub(super) fn stored(
         &self,
         machine: &Machine,
         position: Position,
         offset: Option<u64>,
     ) -> Result<StoredMessage, BrokerError> {
         let logged = read::logged(&self.core, position)?;
+        self.shown(machine, position, logged, offset)
+    }
+
+    /// A message that was read, as it is shown; `offset` when the caller knows it.
+    pub(super) fn shown(
+        &self,
+        machine: &Machine,
+        position: Position,
+        logged: Logged,
+        offset: Option<u64>,
+    ) -> Result<StoredMessage, BrokerError> {
         let gone = || {
             BrokerError::NotFound(format!(
                 "message {} belongs to a topic that is deleted",

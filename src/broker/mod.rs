@@ -25,9 +25,12 @@ mod proposer;
 mod read;
 mod room;
 mod scrub;
+mod search;
 mod settings;
 mod start;
 mod subscription;
+mod tail;
+mod tails;
 mod tally;
 mod trace;
 mod trails;
@@ -41,8 +44,10 @@ pub use explain::{Affects, Cause, Explanation, Finding};
 pub use handle::{Broker, ProduceAnswer, ProducedMessage, SettleAnswer, Waited};
 pub use produce::ProducedOn;
 pub use read::{Browsed, DeliveredMessage, Loaded, Loading, StoredMessage};
+pub use search::{Search, SearchFound, SearchPlace};
 pub use start::{Applying, Options, Running, StartError};
 pub use subscription::{CloseHow, CreditMode, Pushed, SubscribeRequest, Subscription};
+pub use tail::{Tail, TailEvent, TailFrom, TailRequest, TailRound, TailWhat};
 pub use trace::{Details, Gap, Happening, Trace, TraceCursor, TraceEvent};
 pub use views::{
     ClientGroupView, ClientView, DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page,

@@ -23,7 +23,7 @@ use super::indexer::Indexer;
 use super::proposer::Proposer;
 use super::room::Room;
 use super::tally::{self, Tallies};
-use super::{clock, duties, scrub, trails};
+use super::{clock, duties, scrub, tails, trails};
 
 /// Most requests that may wait to be decided.
 const REQUESTS_MAX: usize = 65_536;
@@ -139,6 +139,7 @@ impl Running {
             tokio::spawn(scrub::run(broker.clone())),
             tokio::spawn(tally::run(broker.clone())),
             tokio::spawn(trails::run(broker.clone())),
+            tokio::spawn(tails::run(Arc::clone(&broker.core))),
         ];
         Ok(Running { broker, proposer, duties, indexer, index_thread })
     }

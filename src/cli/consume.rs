@@ -1,4 +1,3 @@
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
@@ -7,10 +6,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::delivered::{Delivered, Received, Settled};
+use super::delivered::{Delivered, Received, Settled, Style, write_body, write_json};
 use super::error::CliError;
 use super::http::{Call, Client};
-use super::output::{Format, OutputArgs};
+use super::output::OutputArgs;
 use super::retry::{self, RetryArgs};
 use super::signals::asked_to_stop;
 use super::{ConnectArgs, duration, millis};
@@ -93,11 +92,7 @@ pub async fn run(args: ConsumeArgs) -> Result<(), CliError> {
     if let Some(command) = &args.exec {
         return exec::run(&args, command).await;
     }
-    let style = match args.output.format {
-        Format::Json | Format::Ndjson => Style::Json,
-        Format::Table if std::io::stdout().is_terminal() => Style::Terminal,
-        Format::Table => Style::Bytes,
-    };
+    let style = Style::of(args.output);
     let mut consumer = Consumer {
         client: args.connect.client(),
         output: tokio::io::stdout(),
@@ -126,17 +121,6 @@ fn receive(args: &ConsumeArgs, max_messages: u64, lease: Option<Duration>) -> Ca
     }
     // Messages of an answer that was lost come again by themselves.
     call.repeatable()
-}
-
-/// How bodies are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Style {
-    /// Byte for byte.
-    Bytes,
-    /// Control characters made visible, so that a body cannot play with the terminal.
-    Terminal,
-    /// The whole message as the broker wrote it, one JSON object a line.
-    Json,
 }
 
 struct Consumer<W> {
@@ -226,28 +210,6 @@ impl<W: AsyncWrite + Unpin> Consumer<W> {
 
 fn nothing_came(args: &ConsumeArgs) -> CliError {
     CliError::NothingCame(format!("nothing came for {} s", args.wait.as_secs_f32()))
-}
-
-fn write_json(out: &mut Vec<u8>, message: &str) {
-    // One a line, whatever a proxy made of it: a line end inside JSON text is always escaped.
-    out.extend(message.bytes().filter(|byte| *byte != b'\n'));
-    out.push(b'\n');
-}
-
-fn write_body(out: &mut Vec<u8>, body: &[u8], style: Style) {
-    match style {
-        Style::Bytes | Style::Json => out.extend_from_slice(body),
-        Style::Terminal => {
-            for character in String::from_utf8_lossy(body).chars() {
-                if character.is_control() && !matches!(character, '\n' | '\t') {
-                    out.extend(character.escape_default().map(|c| u8::try_from(c).unwrap_or(b'?')));
-                } else {
-                    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                }
-            }
-        }
-    }
-    out.push(b'\n');
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
+use std::io::IsTerminal;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::CliError;
+use super::output::{Format, OutputArgs};
 
 /// The answer to a receive.
 #[derive(Debug, Default, Deserialize)]
@@ -62,4 +65,50 @@ impl Delivered {
             other => Err(odd(format!("unknown encoding '{}'", other.escape_debug()))),
         }
     }
+}
+
+/// How bodies are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Byte for byte.
+    Bytes,
+    /// Control characters made visible, so that a body cannot play with the terminal.
+    Terminal,
+    /// The whole message as the broker wrote it, one JSON object a line.
+    Json,
+}
+
+impl Style {
+    /// What is asked for, on standard output as it is.
+    pub(crate) fn of(output: OutputArgs) -> Style {
+        match output.format {
+            Format::Json | Format::Ndjson => Style::Json,
+            Format::Table if std::io::stdout().is_terminal() => Style::Terminal,
+            Format::Table => Style::Bytes,
+        }
+    }
+}
+
+/// Writes a whole message as JSON.
+pub(crate) fn write_json(out: &mut Vec<u8>, message: &str) {
+    // One a line, whatever a proxy made of it: a line end inside JSON text is always escaped.
+    out.extend(message.bytes().filter(|byte| *byte != b'\n'));
+    out.push(b'\n');
+}
+
+/// Writes a body, and a line end behind it.
+pub(crate) fn write_body(out: &mut Vec<u8>, body: &[u8], style: Style) {
+    match style {
+        Style::Bytes | Style::Json => out.extend_from_slice(body),
+        Style::Terminal => {
+            for character in String::from_utf8_lossy(body).chars() {
+                if character.is_control() && !matches!(character, '\n' | '\t') {
+                    out.extend(character.escape_default().map(|c| u8::try_from(c).unwrap_or(b'?')));
+                } else {
+                    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            }
+        }
+    }
+    out.push(b'\n');
 }

@@ -15,6 +15,10 @@ use super::problem::Problem;
 
 /// Answers of any length.
 mod download;
+/// Answers that go on and on.
+mod stream;
+
+pub(crate) use stream::Stream;
 
 /// Largest answer that is read: a full receive of 16 MiB in base64 with its JSON around it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;

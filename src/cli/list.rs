@@ -26,9 +26,11 @@ pub struct LimitArgs {
 pub(crate) struct Page {
     pub(crate) rows: Vec<Box<RawValue>>,
     pub(crate) next_cursor: Option<String>,
+    /// The broker says that rows may be missing, because its index is being made.
+    pub(crate) incomplete: bool,
 }
 
-/// Reads one page of the list at `path`, which is called `plural` in the answer.
+/// Reads one page of the list at `path` (which may hold a query), which is called `plural` in the answer.
 ///
 /// # Errors
 /// See [`Client::send`]; [`CliError::Failed`] for an answer without the list.
@@ -52,7 +54,8 @@ pub(crate) async fn page(
         Some(cursor) => serde_json::from_str(cursor.get()).map_err(CliError::odd)?,
         None => None,
     };
-    Ok(Page { rows, next_cursor })
+    let incomplete = fields.get("index_complete").is_some_and(|complete| complete.get() == "false");
+    Ok(Page { rows, next_cursor, incomplete })
 }
 
 /// Prints the list at `path`, at most `limit` rows, and says when there are more.
@@ -67,7 +70,7 @@ pub(crate) async fn print(
     printer: &mut Printer<impl Write>,
 ) -> Result<(), CliError> {
     let mut left = if limit.limit == 0 { u64::MAX } else { limit.limit };
-    let mut cursor = None;
+    let (mut cursor, mut incomplete) = (None, false);
     printer.begin(plural)?;
     loop {
         let page = page(client, path, plural, left.min(PAGE), cursor.as_deref()).await?;
@@ -75,11 +78,17 @@ pub(crate) async fn print(
         printer.page(&rows, columns)?;
         left = left.saturating_sub(rows.len() as u64);
         cursor = page.next_cursor;
+        incomplete |= page.incomplete;
         if cursor.is_none() || left == 0 {
             break;
         }
     }
     printer.end(cursor.as_deref())?;
+    if incomplete {
+        eprintln!(
+            "whimbrel: the broker's index is being made, so some may be missing; ask again once /readyz says it is"
+        );
+    }
     if cursor.is_some() {
         eprintln!(
             "whimbrel: there are more than {} {}; --limit 0 prints all",

@@ -1,3 +1,7 @@
+//! `whimbrel message`: looking at messages.
+
+/// `whimbrel message search`: messages by what is known of them.
+mod search;
 /// `whimbrel message trace`: what happened to one message.
 pub mod trace;
 
@@ -16,6 +20,9 @@ use crate::model::MessageId;
 #[derive(Clone, Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct MessageArgs {
+    /// Something else than showing one.
+    #[command(subcommand)]
+    pub command: Option<MessageCommand>,
     /// Id of the message
     #[arg(required = true)]
     pub id: Option<MessageId>,
@@ -25,9 +32,6 @@ pub struct MessageArgs {
     /// Broker and output.
     #[command(flatten)]
     pub common: CommonArgs,
-    /// More than looking at it.
-    #[command(subcommand)]
-    pub command: Option<MessageCommand>,
 }
 
 /// The commands of `whimbrel message` that have a name.
@@ -36,6 +40,9 @@ pub enum MessageCommand {
     /// Tell what happened to a message, from the log
     #[command(after_help = super::EXIT_CODES)]
     Trace(trace::TraceArgs),
+    /// Search a topic by key, tag, time and content, newest message first
+    #[command(after_help = super::EXIT_CODES)]
+    Search(search::SearchArgs),
 }
 
 /// Runs `whimbrel message`: looks at one message without changing anything.
@@ -43,10 +50,12 @@ pub enum MessageCommand {
 /// # Errors
 /// See [`CliError`].
 pub async fn run(args: MessageArgs) -> Result<(), CliError> {
-    if let Some(MessageCommand::Trace(args)) = args.command {
-        return trace::run(args).await;
-    }
-    let Some(id) = args.id else { return Err(CliError::Usage("the id of a message is missing".to_owned())) };
+    let id = match (args.command, args.id) {
+        (Some(MessageCommand::Search(args)), _) => return search::run(args).await,
+        (Some(MessageCommand::Trace(args)), _) => return trace::run(args).await,
+        (None, Some(id)) => id,
+        (None, None) => return Err(CliError::Usage("the id of a message is missing".to_owned())),
+    };
     let path = format!("/v1/messages/{id}");
     let answer = args.common.connect.client().send(Call::get(path)).await?;
     if args.body {

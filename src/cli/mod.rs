@@ -36,7 +36,7 @@ pub mod group;
 pub mod http;
 /// Lists, page by page.
 mod list;
-/// `whimbrel message`: one message.
+/// `whimbrel message`: one message, or a search for some.
 pub mod message;
 /// NDJSON batches within the broker's limits.
 mod ndjson;
@@ -52,6 +52,8 @@ pub mod restore;
 pub mod retry;
 /// SIGINT and SIGTERM.
 pub mod signals;
+/// `whimbrel tail`: messages as they come, without a group.
+pub mod tail;
 /// `whimbrel topic`: topics.
 pub mod topic;
 
@@ -94,6 +96,9 @@ pub enum ClientCommand {
     /// Receive messages for a group, print them or run a command for each, ack them
     #[command(after_help = EXIT_CODES)]
     Consume(consume::ConsumeArgs),
+    /// Follow a topic: print messages as they become ready; no group, no ack, changes nothing
+    #[command(after_help = EXIT_CODES)]
+    Tail(tail::TailArgs),
     /// Topics: list, show, create, delete
     #[command(subcommand, after_help = EXIT_CODES)]
     Topic(topic::TopicCommand),
@@ -106,7 +111,7 @@ pub enum ClientCommand {
     /// Dead letters of a group: list, show, redrive, purge, export
     #[command(subcommand, after_help = EXIT_CODES)]
     Dlq(dlq::DlqCommand),
-    /// Show one message, or trace what happened to it; changes nothing
+    /// Show one message, search for messages, or trace what happened to one; changes nothing
     #[command(after_help = EXIT_CODES)]
     Message(message::MessageArgs),
     /// Find out what is wrong with a broker or its data directory, and what to do about it
@@ -162,6 +167,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
     finish(match command {
         ClientCommand::Produce(args) => on_runtime(produce::run(args)),
         ClientCommand::Consume(args) => on_runtime(consume::run(args)),
+        ClientCommand::Tail(args) => on_runtime(tail::run(args)),
         ClientCommand::Topic(command) => on_runtime(command.run()),
         ClientCommand::Group(command) => on_runtime(command.run()),
         ClientCommand::Clients(command) => on_runtime(command.run()),

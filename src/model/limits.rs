@@ -117,6 +117,18 @@ pub const TRACE_MS_MAX: Millis = 1_000;
 pub const TRACE_GROUPS_MAX: usize = 256;
 /// Rows a list answers when not told.
 pub const LIST_LIMIT_DEFAULT: usize = 100;
+/// Most queue entries, or messages with a key, that one search call looks at; the next goes on.
+pub const SEARCH_ENTRIES_MAX: u64 = 200_000;
+/// Most bytes of bodies that one search call reads.
+pub const SEARCH_BYTES_MAX: u64 = 32 << 20;
+/// Longest time that one search call looks.
+pub const SEARCH_MS_MAX: Millis = 500;
+/// Longest text a search may look for in bodies, in bytes.
+pub const CONTAINS_BYTES_MAX: usize = 1_024;
+/// Most tails that may be open at once.
+pub const TAILS_MAX: usize = 1_000;
+/// Longest time a tail may be asked to last: 24 hours. One that does not say lasts until its client goes.
+pub const TAIL_FOR_MS_MAX: Millis = 24 * 3_600_000;
 
 /// How many queues a topic has.
 pub type QueueCount = u16;

@@ -13,6 +13,7 @@
 mod filters;
 mod explain;
 mod keys;
+mod looking;
 mod reads;
 mod rig;
 mod trails;

@@ -60,9 +60,30 @@ fn read(stream: TcpStream) -> Answer {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name == "content-length");
-    let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).expect("the whole body");
+    let value = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let body = if value("transfer-encoding") == Some("chunked") {
+        read_chunks(&mut reader)
+    } else {
+        let length = value("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("the whole body");
+        body
+    };
     Answer { status, headers, body }
+}
+
+fn read_chunks(reader: &mut impl BufRead) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("the length of a chunk");
+        let length = usize::from_str_radix(line.trim_end(), 16).expect("a length");
+        let before = body.len();
+        body.resize(before + length + 2, 0);
+        reader.read_exact(&mut body[before..]).expect("a whole chunk");
+        body.truncate(before + length);
+        if length == 0 {
+            return body;
+        }
+    }
 }

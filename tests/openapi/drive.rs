@@ -14,6 +14,8 @@ pub(crate) fn all(witness: &mut Witness) {
     topics(witness);
     produce(witness);
     look(witness);
+    search(witness);
+    tail(witness);
     groups(witness);
     receive(witness);
     settle(witness);
@@ -151,6 +153,42 @@ fn look(witness: &mut Witness) {
     witness.see(("getMessage", 404), &format!("/v1/messages/{unknown}"), &[], NOBODY);
     witness.see(("traceMessage", 400), &format!("/v1/messages/{id}/trace?cursor=x"), &[], NOBODY);
     witness.see(("traceMessage", 404), &format!("/v1/messages/{unknown}/trace"), &[], NOBODY);
+}
+
+fn search(witness: &mut Witness) {
+    let messages = "/v1/topics/orders/messages";
+    let found =
+        witness.see(("searchMessages", 200), &format!("{messages}?key=k2&tag=a&contains=irs"), &[], NOBODY);
+    assert_eq!(found.json()["messages"][0]["body"], "first");
+    let page = witness.see(("searchMessages", 200), &format!("{messages}?limit=1"), &[], NOBODY).json();
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let times = "from=2026-01-01T00:00:00Z&to=2999-01-01T00:00:00Z";
+    let path = format!("{messages}?{times}&encoding=base64&cursor={cursor}");
+    witness.see(("searchMessages", 200), &path, &[], NOBODY);
+    witness.see(("searchMessages", 400), &format!("{messages}?key="), &[], NOBODY);
+    witness.see(("searchMessages", 404), "/v1/topics/nothing/messages", &[], NOBODY);
+    witness.see(("searchMessages", 422), &format!("{messages}?tag=%7C"), &[], NOBODY);
+}
+
+fn tail(witness: &mut Witness) {
+    let tail = "/v1/topics/orders/tail";
+    let told =
+        witness.see(("tailTopic", 200), &format!("{tail}?from=earliest&tag=a&max_events=1"), &[], NOBODY);
+    assert_eq!(told.media_type(), "text/event-stream");
+    let text = String::from_utf8(told.body).unwrap();
+    let message: Value =
+        serde_json::from_str(text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap()).unwrap();
+    assert_eq!(message["body"], "first", "{text}");
+    // The data of an event has the shape of a stored message, whatever the media type around it says.
+    let shown = &witness.operations["getMessage"].responses[&200];
+    assert_eq!(witness.contract.complaints(shown, "application/json", &message), Vec::<String>::new());
+    let id = text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap();
+    let told = witness.see(("tailTopic", 200), &format!("{tail}?for=50ms"), &[("Last-Event-ID", id)], NOBODY);
+    assert!(String::from_utf8(told.body).unwrap().contains("event: end\n"));
+    witness.see(("tailTopic", 400), tail, &[("Last-Event-ID", "x")], NOBODY);
+    witness.see(("tailTopic", 404), "/v1/topics/nothing/tail", &[], NOBODY);
+    witness.see(("tailTopic", 410), "/v1/topics/empty/tail", &[("Last-Event-ID", id)], NOBODY);
+    witness.see(("tailTopic", 422), &format!("{tail}?tag=%7C"), &[], NOBODY);
 }
 
 /// A well-formed id that no message has.

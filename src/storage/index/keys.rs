@@ -2,7 +2,8 @@
 //!
 //! One sled key a message would cost more than everything else the index does. So what is fed is gathered and written
 //! as a run; small runs are merged, eight of about the same size at a time, until a run is large. Asking looks once
-//! into each run. A row may be in two runs (after a crash, or fed twice); answers hold it once.
+//! into each run, and does not wait for what is being written. A row may be in two runs (after a crash, or fed twice);
+//! answers hold it once.
 //!
 //! | block of tree `keys` | as ([`crate::model::wire`]) |
 //! | --- | --- |
@@ -17,7 +18,7 @@
 //! | value | number of rows, highest index: fixed each; then CRC-32C of key and both, 4 bytes little-endian |
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::sync::Arc;
 
 use crate::model::wire::{DecodeError, Reader, put_count, put_delta, put_number};
 use crate::model::{Position, TopicId};
@@ -68,8 +69,13 @@ impl Run {
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     pub(super) pending: Vec<KeyRow>,
+    /// What is on its way to the disk, until its run is there.
+    leaving: Arc<Vec<KeyRow>>,
     runs: BTreeMap<u64, Run>,
     next_run: u64,
+    /// How many runs were removed. Whoever reads runs reads again when one was removed meanwhile: it may have been
+    /// merged into one that came later.
+    removed: u64,
 }
 
 impl Keys {
@@ -101,6 +107,12 @@ impl Keys {
         self.pending.len() >= RUN_ROWS
     }
 
+    /// Takes what waits, to be written with [`write`]; it can be found all the time.
+    pub(super) fn take(&mut self) -> Arc<Vec<KeyRow>> {
+        self.leaving = Arc::new(std::mem::take(&mut self.pending));
+        Arc::clone(&self.leaving)
+    }
+
     /// Runs of one size class, enough to be merged.
     fn mergeable(&self) -> Option<Vec<u64>> {
         (0..LARGE).find_map(|class| {
@@ -113,6 +125,10 @@ impl Keys {
 
 fn run_of(key: &[u8]) -> Option<u64> {
     key.first_chunk::<8>().copied().map(u64::from_be_bytes)
+}
+
+fn number_of(key: &[u8]) -> Option<u32> {
+    key.last_chunk::<4>().copied().map(u32::from_be_bytes)
 }
 
 fn checksum(key: &[u8], bytes: &[u8]) -> u32 {
@@ -167,8 +183,9 @@ fn decode_block(key: &[u8], value: &[u8]) -> Result<Vec<KeyRow>, DecodeError> {
 }
 
 /// Writes rows as a new run, then merges small runs. Called by the writer alone.
-pub(super) fn write(shared: &Shared, trees: &Trees, rows: Vec<KeyRow>) -> Result<(), String> {
-    write_run(shared, trees, rows)?;
+pub(super) fn write(shared: &Shared, trees: &Trees, rows: &[KeyRow]) -> Result<(), String> {
+    write_run(shared, trees, rows.to_vec())?;
+    shared.state().keys.leaving = Arc::default();
     loop {
         let Some(ids) = shared.state().keys.mergeable() else { return Ok(()) };
         let mut rows = Vec::new();
@@ -221,7 +238,11 @@ fn blocks_of(trees: &Trees, run: u64) -> Result<Vec<KeyBlock>, String> {
 }
 
 fn remove_run(shared: &Shared, trees: &Trees, id: u64) -> Result<(), String> {
-    shared.state().keys.runs.remove(&id);
+    {
+        let mut state = shared.state();
+        state.keys.runs.remove(&id);
+        state.keys.removed += 1;
+    }
     guarded(|| {
         trees.runs.remove(id.to_be_bytes())?;
         let mut batch = sled::Batch::default();
@@ -260,8 +281,8 @@ impl Index {
         Ok(())
     }
 
-    /// The messages of a topic that have a key with this hash, newest first, at most `max`. Other keys may share the
-    /// hash: compare with the message. Some may be gone by now.
+    /// The messages of a topic that have a key with this hash, newest first: at most `max`, and of those before `before`
+    /// when that is given. Other keys may share the hash: compare with the message. Some may be gone by now.
     ///
     /// # Errors
     /// When the index is damaged.
@@ -269,36 +290,93 @@ impl Index {
         &self,
         topic: TopicId,
         hash: u64,
+        before: Option<Position>,
         max: usize,
     ) -> Result<Vec<Position>, IndexError> {
-        // While the writer moves rows to disk they are in neither place.
-        let _writing = self.shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = self.shared.state();
-        state.check()?;
-        let mine = |row: &&KeyRow| (row.0, row.1) == (topic, hash);
-        let mut found: BTreeSet<Position> = state.keys.pending.iter().filter(mine).map(|row| row.2).collect();
-        let runs: Vec<u64> = state.keys.runs.keys().copied().collect();
-        let trees = state.trees.clone();
-        drop(state);
-        for run in runs {
-            let from = block_key(run, TopicId(0), 0, 0);
-            let to = block_key(run, topic, hash, u32::MAX);
-            // Backwards from the last block that begins at or before the key, to the first that begins before it.
-            for block in trees.keys.range(from..=to).rev() {
-                let (key, value) = self.sound(guarded(|| block))?;
-                let rows = self.sound(decode_block(&key, &value).map_err(|error| error.to_string()))?;
-                found.extend(rows.iter().filter(mine).map(|row| row.2));
-                if rows.first().is_none_or(|first| (first.0, first.1) < (topic, hash)) {
-                    break;
-                }
+        let wanted = Wanted { topic, hash, before, max };
+        loop {
+            let state = self.shared.state();
+            state.check()?;
+            let in_memory = state.keys.pending.iter().chain(state.keys.leaving.iter());
+            let mut found: BTreeSet<Position> =
+                in_memory.filter(|row| wanted.fits(row)).map(|row| row.2).collect();
+            let (removed, runs) = (state.keys.removed, state.keys.runs.keys().copied().collect::<Vec<_>>());
+            let trees = state.trees.clone();
+            drop(state);
+            let read = runs.into_iter().try_for_each(|run| wanted.add_from(&trees, run, &mut found));
+            if self.shared.state().keys.removed != removed {
+                continue;
             }
+            self.sound(read)?;
+            return Ok(found.into_iter().rev().take(max).collect());
         }
-        Ok(found.into_iter().rev().take(max).collect())
     }
 
     /// Messages below this log index are gone; runs of keys that name nothing else go.
     pub fn forget_keys_below(&self, index: u64) {
         self.shared.state().remove_later(super::memory::Removal::Keys, index);
         self.shared.work.notify_one();
+    }
+}
+
+/// Which rows are asked for.
+struct Wanted {
+    topic: TopicId,
+    hash: u64,
+    before: Option<Position>,
+    max: usize,
+}
+
+impl Wanted {
+    fn fits(&self, row: &KeyRow) -> bool {
+        (row.0, row.1) == (self.topic, self.hash) && self.before.is_none_or(|before| row.2 < before)
+    }
+
+    /// Adds the newest of one run.
+    fn add_from(&self, trees: &Trees, run: u64, found: &mut BTreeSet<Position>) -> Result<(), String> {
+        let from = block_key(run, TopicId(0), 0, 0);
+        let to = block_key(run, self.topic, self.hash, self.end_in(trees, run)?);
+        let mut left = self.max;
+        // Backwards from the last block that begins at or before the key, to the first that begins before it.
+        for block in trees.keys.range(from..to).rev() {
+            let (key, value) = guarded(|| block)?;
+            let rows = decode_block(&key, &value).map_err(|error| error.to_string())?;
+            for row in rows.iter().rev().filter(|row| self.fits(row)).take(left) {
+                found.insert(row.2);
+                left -= 1;
+            }
+            let begins_before = |first: &KeyRow| (first.0, first.1) < (self.topic, self.hash);
+            if left == 0 || rows.first().is_none_or(begins_before) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the first block that holds nothing before `before`: one key may fill thousands of blocks, all of
+    /// which begin with it.
+    fn end_in(&self, trees: &Trees, run: u64) -> Result<u32, String> {
+        let Some(before) = self.before else { return Ok(u32::MAX) };
+        let key = |number| block_key(run, self.topic, self.hash, number);
+        let mut own = trees.keys.range(key(0)..=key(u32::MAX));
+        let Some((first, _)) = guarded(|| own.next().transpose())? else { return Ok(u32::MAX) };
+        let last = guarded(|| own.next_back().transpose())?.map_or_else(|| first.clone(), |(last, _)| last);
+        let (Some(mut low), Some(last)) = (number_of(&first), number_of(&last)) else {
+            return Err("a block of keys without a number".to_owned());
+        };
+        let mut high = last.saturating_add(1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(value) = guarded(|| trees.keys.get(key(middle)))? else {
+                return Err(format!("block {middle} of run {run} of keys is missing"));
+            };
+            let rows = decode_block(&key(middle), &value).map_err(|error| error.to_string())?;
+            if rows.first().is_some_and(|first| first.2 < before) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
     }
 }

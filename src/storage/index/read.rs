@@ -1,5 +1,6 @@
 //! Questions to the index: memory first, then sled.
 
+use std::ops::Range;
 use std::sync::PoisonError;
 
 use crate::model::{QueueEntry, QueueNo, Timestamp, TopicId};
@@ -8,6 +9,13 @@ use super::block::{BLOCK_ENTRIES, Block, BlockKey, Lines};
 use super::pins::Pins;
 use super::sled_store::guarded;
 use super::{Index, IndexError};
+
+/// From which end a block is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    First,
+    Last,
+}
 
 /// A block as it was found.
 enum Found {
@@ -49,6 +57,32 @@ impl Index {
             }
             let Some(next) = key.number.checked_add(1) else { break };
             at = key.with(next);
+        }
+        Ok(found)
+    }
+
+    /// The entries of a queue whose offsets are in `offsets`, from the highest down, at most `max`. Offsets that were
+    /// never fed are passed over.
+    ///
+    /// # Errors
+    /// When the index is damaged.
+    pub fn entries_down(
+        &self,
+        topic: TopicId,
+        queue: QueueNo,
+        offsets: Range<u64>,
+        max: usize,
+    ) -> Result<Vec<QueueEntry>, IndexError> {
+        let mut found = Vec::with_capacity(max.min(512));
+        let lowest = BlockKey::of(topic, queue, offsets.start);
+        let mut at = offsets.end.checked_sub(1).map(|last| BlockKey::of(topic, queue, last));
+        while let Some(end) = at.filter(|end| *end >= lowest && found.len() < max) {
+            let Some((key, block)) = self.nearest(lowest, end, Side::Last)? else { break };
+            let entries: Result<Vec<QueueEntry>, _> = self.sound(block.lines(key))?.collect();
+            let entries = self.sound(entries.map_err(|error| error.to_string()))?;
+            let wanted = entries.into_iter().rev().filter(|entry| offsets.contains(&entry.offset));
+            found.extend(wanted.take(max - found.len()));
+            at = key.number.checked_sub(1).map(|number| key.with(number));
         }
         Ok(found)
     }
@@ -209,29 +243,47 @@ impl Index {
 
     /// The first block of the same queue at or after `key`, with its key.
     fn block_from(&self, key: BlockKey) -> Result<Option<(BlockKey, Found)>, IndexError> {
-        let end = key.with(u64::MAX);
+        self.nearest(key, key.with(u64::MAX), Side::First)
+    }
+
+    /// The first or the last block of a queue from `first` to `end`, both included, with its key.
+    fn nearest(
+        &self,
+        first: BlockKey,
+        end: BlockKey,
+        side: Side,
+    ) -> Result<Option<(BlockKey, Found)>, IndexError> {
+        let best = if side == Side::First { first } else { end };
         let state = self.shared.state();
         state.check()?;
-        if state.forgotten.contains(&key.topic) {
+        if state.forgotten.contains(&best.topic) {
             return Ok(None);
         }
         let trees = state.trees.clone();
         // An empty block was only loaded to be filled.
-        let mut held = state.blocks.range(key..=end).filter(|(_, held)| !held.block.is_empty());
-        let held = held.next().map(|(at, held)| (*at, held.block.clone()));
+        let mut held = state.blocks.range(first..=end).filter(|(_, held)| !held.block.is_empty());
+        let held = if side == Side::First { held.next() } else { held.next_back() };
+        let held = held.map(|(at, held)| (*at, held.block.clone()));
         drop(state);
-        if let Some((at, block)) = held.as_ref().filter(|(at, _)| *at == key) {
+        if let Some((at, block)) = held.as_ref().filter(|(at, _)| *at == best) {
             return Ok(Some((*at, Found::Memory(block.clone()))));
         }
         let on_disk = self.sound(guarded(|| {
-            if let Some(value) = trees.blocks.get(key.bytes())? {
-                return Ok(Some((sled::IVec::from(key.bytes().as_slice()), value)));
+            if let Some(value) = trees.blocks.get(best.bytes())? {
+                return Ok(Some((sled::IVec::from(best.bytes().as_slice()), value)));
             }
-            trees.blocks.range(key.bytes()..=end.bytes()).next().transpose()
+            let mut rows = trees.blocks.range(first.bytes()..=end.bytes());
+            if side == Side::First { rows.next() } else { rows.next_back() }.transpose()
         }))?;
         let on_disk = on_disk.and_then(|(at, value)| Some((BlockKey::from_bytes(&at)?, value)));
+        let is_nearer = |held: BlockKey, disk: BlockKey| match side {
+            Side::First => held <= disk,
+            Side::Last => held >= disk,
+        };
         Ok(match (held, on_disk) {
-            (Some((at, block)), Some((disk_at, _))) if at <= disk_at => Some((at, Found::Memory(block))),
+            (Some((at, block)), Some((disk_at, _))) if is_nearer(at, disk_at) => {
+                Some((at, Found::Memory(block)))
+            }
             (_, Some((at, value))) => Some((at, Found::Disk(value))),
             (Some((at, block)), None) => Some((at, Found::Memory(block))),
             (None, None) => None,

@@ -152,6 +152,14 @@ fn a_page_begins_anywhere_and_ends_at_its_limit() {
         assert_eq!(found, all[start..end], "{from} {max}");
     }
     assert_eq!(index.entries(TopicId(8), 1, 0, 5), Ok(vec![]));
+    for (from, end, max) in
+        [(0, 1, 5), (0, 512, 600), (10, 256, 3), (0, 5_000, 9_000), (300, 1_990, 700), (7, 7, 1)]
+    {
+        let found = index.entries_down(TopicId(7), 1, from..end, max).unwrap();
+        let inside = all.iter().rev().filter(|entry| (from..end).contains(&entry.offset));
+        assert!(found.iter().eq(inside.take(max)), "{from}..{end} {max}");
+    }
+    assert_eq!(index.entries_down(TopicId(8), 1, 0..9, 5), Ok(vec![]));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use crate::model::{QueueNo, Timestamp};
@@ -25,7 +25,7 @@ struct Turn {
     trees: Trees,
     blocks: Vec<BlockKey>,
     removals: BTreeMap<Removal, u64>,
-    keys: Vec<KeyRow>,
+    keys: Arc<Vec<KeyRow>>,
     /// By segment, and whether a row must be there already.
     pins: BTreeMap<u64, (Pins, bool)>,
     /// The mark to make at the end, and how many asked for one.
@@ -97,9 +97,9 @@ fn take_turn(shared: &Shared) -> Option<Turn> {
         let mark = Mark { sequence, up_to: state.up_to, base: state.base, ..state.mark };
         (mark, state.marks_wanted)
     });
-    let mut keys = Vec::new();
+    let mut keys = Arc::default();
     if marks || evict_all || state.keys.is_full() {
-        keys = std::mem::take(&mut state.keys.pending);
+        keys = state.keys.take();
     }
     let mut pins = BTreeMap::new();
     if marks {
@@ -132,11 +132,11 @@ fn write(shared: &Shared, turn: Turn) -> Result<(), String> {
         drop(state);
         shared.done.notify_all();
     }
-    // Whoever reads keys or pins waits for this turn to end, so it does not matter that they are in neither place now.
-    keys::write(shared, &trees, rows)?;
+    keys::write(shared, &trees, &rows)?;
     for (removal, below) in removals {
         remove(shared, &trees, (removal, below))?;
     }
+    // Whoever reads pins waits for this turn to end, so it does not matter that they are in neither place now.
     write_pins(&trees, &pins)?;
     let Some((mark, marks_wanted)) = mark else { return Ok(()) };
     trees.put_mark(&mark)?;

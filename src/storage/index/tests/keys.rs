@@ -1,5 +1,7 @@
 //! Search by key, against a plain list.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use super::*;
 
 /// Keys 0 to 99 in two topics; every log entry has three messages.
@@ -27,7 +29,7 @@ fn check_keys(index: &Index, last: u64) {
             let all = (0..=last).rev().flat_map(|at| keys_of(at).into_iter().rev());
             let naive: Vec<Position> =
                 all.filter(|row| (row.0, row.1) == (topic, hash)).map(|row| row.2).take(40).collect();
-            assert_eq!(index.positions_of_key(topic, hash, 40), Ok(naive), "{topic:?} {number}");
+            assert_eq!(index.positions_of_key(topic, hash, None, 40), Ok(naive), "{topic:?} {number}");
         }
     }
 }
@@ -62,13 +64,76 @@ fn old_runs_go_and_one_key_may_fill_many_blocks() {
     index.feed_keys((0..2_000).map(same)).unwrap();
     index.flush().unwrap();
     let all: Vec<Position> = (0..2_000).rev().map(|at| same(at).2).collect();
-    assert_eq!(index.positions_of_key(TopicId(1), 5, usize::MAX), Ok(all));
-    assert_eq!(index.positions_of_key(TopicId(1), 4, usize::MAX), Ok(vec![]));
-    assert_eq!(index.positions_of_key(TopicId(1), 6, usize::MAX), Ok(vec![]));
+    assert_eq!(index.positions_of_key(TopicId(1), 5, None, usize::MAX), Ok(all));
+    assert_eq!(index.positions_of_key(TopicId(1), 4, None, usize::MAX), Ok(vec![]));
+    assert_eq!(index.positions_of_key(TopicId(1), 6, None, usize::MAX), Ok(vec![]));
     index.feed_keys((3_000..3_100).map(same)).unwrap();
     index.flush().unwrap();
     index.forget_keys_below(2_500);
     index.flush().unwrap();
-    assert_eq!(index.positions_of_key(TopicId(1), 5, usize::MAX).unwrap().len(), 100);
+    assert_eq!(index.positions_of_key(TopicId(1), 5, None, usize::MAX).unwrap().len(), 100);
     assert_eq!(index.shared.state().trees.keys.len(), 1);
+}
+
+#[test]
+fn a_key_of_many_messages_is_read_page_by_page_from_any_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, _) = open(dir.path());
+    let same = |at| (TopicId(1), 5, Position { index: at, slot: 0 });
+    // Two runs of many blocks that begin with the key, neighbours on both sides, and some not written.
+    for part in [0..3_000, 3_000..6_000] {
+        let neighbours =
+            part.clone().step_by(2).flat_map(|at| [(TopicId(1), 4, same(at).2), (TopicId(1), 6, same(at).2)]);
+        index.feed_keys(part.clone().map(same).chain(neighbours)).unwrap();
+        index.flush().unwrap();
+    }
+    index.feed_keys((6_000..6_100).map(same)).unwrap();
+    for page in [1, 7, 256, 1_000] {
+        let mut all = Vec::new();
+        let mut before = None;
+        loop {
+            let found = index.positions_of_key(TopicId(1), 5, before, page).unwrap();
+            before = found.last().copied().or(before);
+            let is_last = found.len() < page;
+            all.extend(found.into_iter().map(|position| position.index));
+            if is_last {
+                break;
+            }
+        }
+        assert!(all.iter().copied().eq((0..6_100).rev()), "pages of {page}");
+    }
+    for before in [0, 1, 2_999, 3_000, 3_001, 6_099, 9_000] {
+        let place = Some(Position { index: before, slot: 0 });
+        let found = index.positions_of_key(TopicId(1), 5, place, 1).unwrap();
+        let expected = before.min(6_100).checked_sub(1).map(|at| same(at).2);
+        assert_eq!(found.first().copied(), expected, "before {before}");
+    }
+    let other = index.positions_of_key(TopicId(1), 4, Some(Position { index: 5, slot: 0 }), 10).unwrap();
+    assert_eq!(other.iter().map(|position| position.index).collect::<Vec<_>>(), [4, 2, 0]);
+}
+
+#[test]
+fn a_key_is_found_while_the_writer_moves_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, _) = open(dir.path());
+    let row = |at| (TopicId(1), at % 3, Position { index: at, slot: 0 });
+    let (fed, is_done) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Flushed often, so that rows leave memory and runs are merged all the time.
+            for at in 0..400 {
+                index.feed_keys((at * 10..at * 10 + 10).map(row)).unwrap();
+                fed.store(at * 10 + 10, Ordering::SeqCst);
+                index.flush().unwrap();
+            }
+            is_done.store(true, Ordering::SeqCst);
+        });
+        while !is_done.load(Ordering::SeqCst) {
+            let before = fed.load(Ordering::SeqCst);
+            let found = index.positions_of_key(TopicId(1), 1, None, usize::MAX).unwrap();
+            let expected = (0..before).filter(|at| at % 3 == 1).count();
+            let known = found.iter().filter(|position| position.index < before).count();
+            assert_eq!(known, expected, "of the first {before}");
+        }
+    });
 }
