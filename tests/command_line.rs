@@ -326,6 +326,108 @@ fn a_script_of_completions_is_printed_for_each_shell() {
     }
 }
 
+/// A short load on any disk; `line` says which.
+fn bench(broker: &Broker, folder: &Path, line: &[&str]) -> Value {
+    let data = folder.join("data");
+    let short =
+        ["--duration", "300ms", "--size", "100", "--connections", "4", "--allow-memory", "--json", "--data"];
+    let line: Vec<&str> = ["bench"].iter().chain(line).chain(&short).copied().collect();
+    let output = run_with(broker, &[&line[..], &[data.to_str().unwrap()]].concat(), "");
+    assert_eq!(output.status.code(), Some(0), "{line:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn bench_measures_every_load_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    let brief = ["--warmup", "50ms"];
+    for transport in ["http", "ws"] {
+        for line in [
+            &["produce"][..],
+            &["produce", "--rate", "500/s"],
+            &["pipeline"],
+            &["pipeline", "--rate", "500"],
+            &["fan-out", "--groups", "3", "--rate", "200"],
+            &["fan-out", "--groups", "3"],
+            &["delay", "--delay", "200ms", "--rate", "500"],
+        ] {
+            let found = bench(&broker, folder.path(), &[line, &brief, &["--transport", transport]].concat());
+            assert!(found["messages"].as_u64().unwrap() > 0, "{line:?} {found}");
+            assert!(found["latency_ms"]["p50"].as_f64().unwrap() > 0.0, "{line:?} {found}");
+            assert_eq!(found["left_behind"], serde_json::json!([]), "{line:?}");
+            if let Some(rate) = found["rate_per_s"].as_u64() {
+                // 300 ms at this rate, to every group; each is finished and timed, however slow the machine is.
+                let groups = if line[0] == "produce" { 1 } else { found["groups"].as_u64().unwrap() };
+                let due = rate * 3 / 10 * groups;
+                let samples = &found["latency_ms"]["samples"];
+                assert_eq!((&found["schedule"]["due"], samples), (&due.into(), &due.into()), "{line:?}");
+                assert_eq!(found["schedule"]["unfinished"], 0, "{line:?} {found}");
+            }
+            if line[0] == "delay" {
+                assert_eq!(found["early_messages"], 0);
+            }
+        }
+        let line = ["consume", "--messages", "1234", "--transport", transport];
+        let patient = [&line[..], &["--duration", "60s"]].concat();
+        let found = consumed(&broker, folder.path(), &patient);
+        assert_eq!((&found["messages"], &found["remaining_messages"]), (&1_234.into(), &0.into()));
+    }
+    for plural in ["topics", "groups"] {
+        let list = json(&broker, &[&plural[..plural.len() - 1], "list", "-o", "json"]);
+        assert_eq!(list[plural], serde_json::json!([]), "{list}");
+    }
+}
+
+/// A backlog is worked off to its end, however long that takes.
+fn consumed(broker: &Broker, folder: &Path, line: &[&str]) -> Value {
+    let data = folder.join("data");
+    let more =
+        ["--size", "100", "--connections", "4", "--allow-memory", "--json", "--data", data.to_str().unwrap()];
+    json(broker, &[&["bench"], line, &more].concat())
+}
+
+#[test]
+fn bench_keeps_a_topic_that_was_given_and_compares_two_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (before, after) = (path("before.json"), path("after.json"));
+    let mut found = bench(&broker, folder.path(), &["produce", "--topic", "kept", "--warmup", "0"]);
+    assert_eq!(found["topic"], "kept");
+    ends(&broker, 0, &["topic", "show", "kept"]);
+    std::fs::write(&before, found.to_string()).unwrap();
+    found["messages_per_s"] = (found["messages_per_s"].as_f64().unwrap() / 2.0).into();
+    found["connections"] = 5.into();
+    std::fs::write(&after, found.to_string()).unwrap();
+    let compared = ends(&broker, 0, &["bench", "--compare", &before, &after]);
+    assert!(compared.contains("0.500") && compared.contains("connections: 4 -> 5"), "{compared}");
+    ends(&broker, 1, &["bench", "--compare", &before, &after, "--tolerance", "49%"]);
+    ends(&broker, 0, &["bench", "--compare", &before, &after, "--tolerance", "51"]);
+    ends(&broker, 2, &["bench", "produce", "--compare", &before, &after]);
+    ends(&broker, 2, &["bench"]);
+    ends(&broker, 2, &["bench", "--compare", &before, "/proc/self/status"]);
+}
+
+#[test]
+fn bench_that_is_stopped_deletes_what_it_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    let data = folder.path().join("data");
+    let line = ["bench", "pipeline", "--duration", "1h", "--allow-memory", "--data", data.to_str().unwrap()];
+    let mut load = command(&broker, &line).spawn().unwrap();
+    while json(&broker, &["group", "list", "-o", "json"])["groups"] == serde_json::json!([]) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    terminate(&load);
+    let status = wait_at_most(&mut load, Duration::from_secs(60)).unwrap();
+    assert_eq!(status.code(), Some(1));
+    for plural in ["topics", "groups"] {
+        let list = json(&broker, &[&plural[..plural.len() - 1], "list", "-o", "json"]);
+        assert_eq!(list[plural], serde_json::json!([]), "{list}");
+    }
+}
+
 fn wait_for(path: &Path) {
     while !path.exists() {
         std::thread::sleep(Duration::from_millis(5));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use whimbrel::cli::CliError;
-use whimbrel::cli::bench::{Plan, Transport, Workload, disk, measure};
+use whimbrel::cli::bench::{Pace, Plan, Transport, Workload, disk, measure};
 use whimbrel::cli::http::BaseUrl;
 
 use crate::process::{Server, directory, io};
@@ -77,7 +77,7 @@ pub(crate) fn run(case: char, args: &Args, reverse: bool, samples: &mut Samples)
             let plan = |url| Plan {
                 workload: Workload::Pipeline,
                 transport: Transport::Ws,
-                interval: Some(IDLE),
+                pace: Pace::Spaced(IDLE),
                 ..plan(args, url)
             };
             measure_one("e", subject, url.map(plan), args, samples)
@@ -109,13 +109,16 @@ fn plan(args: &Args, url: BaseUrl) -> Plan {
         url,
         workload: Workload::Produce,
         transport: Transport::Http,
-        topic: "bench".to_owned(),
+        topic: Some("bench".to_owned()),
         connections: 1,
         size: args.size,
         keyed: false,
         batch: 1,
         depth: 1,
-        interval: None,
+        pace: Pace::Closed,
+        groups: 1,
+        delay: Duration::ZERO,
+        backlog: 0,
         duration: measured_time(args),
         warmup: WARMUP,
         threads: args.threads,

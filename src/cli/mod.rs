@@ -123,8 +123,8 @@ pub enum ClientCommand {
     /// Make a data directory out of a backup, or check one
     #[command(after_help = EXIT_CODES)]
     Restore(restore::RestoreArgs),
-    /// Measure a running broker
-    #[command(after_help = EXIT_CODES)]
+    /// Measure a running broker, or compare two measurements
+    #[command(after_help = bench::HELP)]
     Bench(bench::BenchArgs),
     /// Print a completion script for a shell
     #[command(after_help = completions::HELP)]

@@ -35,21 +35,36 @@ impl Disk {
     /// [`CliError::Usage`] when it is in memory: durability costs nothing there and figures would mean nothing.
     /// [`CliError::Io`] when nothing can be written there.
     pub fn measure(directory: &Path) -> Result<Disk, CliError> {
+        let disk = Disk::measure_any(directory)?;
+        if !disk.is_memory() {
+            return Ok(disk);
+        }
+        Err(CliError::Usage(format!(
+            "{} is on {}, which is memory: nothing is durable there and the figures would mean nothing. \
+             Give the data directory on a real disk with --data, or --allow-memory to measure all the same",
+            disk.directory.display(),
+            disk.file_system
+        )))
+    }
+
+    /// The same, also in memory.
+    ///
+    /// # Errors
+    /// [`CliError::Io`] when nothing can be written there.
+    pub fn measure_any(directory: &Path) -> Result<Disk, CliError> {
         let directory = closest_existing(directory)?;
         let mounts =
             fs::read_to_string("/proc/self/mountinfo").map_err(CliError::io("reading the mounts"))?;
         let mount = Mount::of(&directory, &mounts).unwrap_or_default();
-        if matches!(mount.kind.as_str(), "tmpfs" | "ramfs") {
-            return Err(CliError::Usage(format!(
-                "{} is on {}, which is memory: nothing is durable there and the figures would mean nothing. \
-                 Give the data directory on a real disk with --data",
-                directory.display(),
-                mount.kind
-            )));
-        }
         let fdatasync_p50_us = fdatasync_p50(&directory, WRITE_BYTES)?.as_secs_f64() * 1e6;
         let Mount { kind: file_system, device, options: flags } = mount;
         Ok(Disk { directory, file_system, device, flags, fdatasync_p50_us })
+    }
+
+    /// Whether nothing written there outlives the power.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        matches!(self.file_system.as_str(), "tmpfs" | "ramfs")
     }
 }
 
@@ -164,6 +179,7 @@ mod tests {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         if Mount::of(shared, &mounts).is_some_and(|mount| mount.kind == "tmpfs") && shared.is_dir() {
             assert_eq!(Disk::measure(shared).unwrap_err().exit_code(), 2);
+            assert!(Disk::measure_any(shared).unwrap().is_memory());
         }
     }
 }

@@ -1,166 +1,160 @@
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Barrier, OnceLock};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use hdrhistogram::Histogram;
-use serde_json::json;
 
-use super::{Transport, Workload, pipeline, produce};
+use super::plan::{Pace, Plan};
+use super::schedule::Turns;
+use super::stage::Stage;
+use super::tally::{Measured, SharedTally, Tally};
+use super::template::{self, Sample};
+use super::{Transport, Workload, receive, send};
 use crate::cli::CliError;
-use crate::cli::http::{BaseUrl, Call, Client};
-
-/// Latencies beyond this are counted as this.
-const LATENCY_NANOS_MAX: u64 = 300_000_000_000;
-
-/// One run: what is sent, how, and for how long.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The broker.
-    pub url: BaseUrl,
-    /// Produce only, or the whole way.
-    pub workload: Workload,
-    /// HTTP or WebSocket.
-    pub transport: Transport,
-    /// The topic, an accepted name.
-    pub topic: String,
-    /// Connections, at least 1.
-    pub connections: usize,
-    /// Bytes in one body.
-    pub size: usize,
-    /// Messages in one HTTP request; 1 sends the bare body.
-    pub batch: usize,
-    /// Whether every HTTP request has an idempotency key of its own.
-    pub keyed: bool,
-    /// Messages on their way per connection.
-    pub depth: usize,
-    /// Least time between two sends of one connection.
-    pub interval: Option<Duration>,
-    /// The measured time.
-    pub duration: Duration,
-    /// The time before it.
-    pub warmup: Duration,
-    /// Threads that share the connections.
-    pub threads: usize,
-    /// Longest time to connect.
-    pub timeout: Duration,
-}
-
-/// What a run found.
-#[derive(Clone, Debug)]
-pub struct Measured {
-    /// Messages stored (produce) or acked with the broker's confirmation (pipeline) in the measured time.
-    pub messages: u64,
-    /// The measured time.
-    pub elapsed: Duration,
-    /// Nanoseconds from sending to the answer (produce) or to the delivery (pipeline).
-    pub latency: Histogram<u64>,
-}
-
-impl Measured {
-    /// Messages per second.
-    #[must_use]
-    pub fn rate(&self) -> f64 {
-        self.messages as f64 / self.elapsed.as_secs_f64()
-    }
-
-    /// Latency at a quantile, in microseconds.
-    #[must_use]
-    pub fn latency_us(&self, quantile: f64) -> f64 {
-        self.latency.value_at_quantile(quantile) as f64 / 1e3
-    }
-}
+use crate::cli::http::{Call, Client};
 
 /// What all connections of a run share.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) plan: Plan,
-    /// Names this run inside bodies.
-    pub(super) id: u64,
-    /// The consumer group of this run.
-    pub(super) group: String,
-    /// Messages sent and not yet acked, over all connections: keeps senders from running away from receivers.
-    pub(super) in_pipe: AtomicI64,
+pub(super) struct Run<'a> {
+    stage: &'a Stage,
+    /// Deliveries that are to come or to be acked, over all connections: keeps senders from running away from
+    /// receivers, and tells when there is nothing left.
+    in_pipe: AtomicI64,
+    /// Connections that may still send.
+    sending: AtomicUsize,
     begin: OnceLock<Instant>,
     together: Barrier,
 }
 
-impl Run {
+impl Deref for Run<'_> {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        self.stage
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new(stage: &'a Stage, threads: usize) -> Run<'a> {
+        Run {
+            stage,
+            in_pipe: AtomicI64::new(signed(stage.plan.backlog)),
+            sending: AtomicUsize::new(stage.plan.senders()),
+            begin: OnceLock::new(),
+            together: Barrier::new(threads),
+        }
+    }
+
     /// The start of the run; times in bodies count from here.
     pub(super) fn begin(&self) -> Instant {
         *self.begin.get_or_init(Instant::now)
     }
 
-    /// The end of the measured time.
-    pub(super) fn end(&self) -> Instant {
+    /// When sending ends.
+    pub(super) fn send_until(&self) -> Instant {
         self.begin() + self.plan.warmup + self.plan.duration
     }
 
-    /// Nanoseconds since the start.
-    pub(super) fn nanos(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.begin()).as_nanos()).unwrap_or(u64::MAX)
+    /// The measured time. Scheduled messages are measured when they come, that much later.
+    fn window(&self) -> (Instant, Instant) {
+        let until = self.send_until() + self.plan.delay;
+        (until - self.plan.duration, until)
     }
 
-    /// Whether all connections together may send more.
+    /// When every connection ends, whatever is missing then.
+    pub(super) fn limit(&self) -> Instant {
+        self.window().1 + self.plan.patience()
+    }
+
+    /// Whether every connection has to end, whatever is missing.
+    pub(super) fn must_end(&self, now: Instant) -> bool {
+        now >= self.limit() || self.is_stopped()
+    }
+
+    /// Whether nothing more has to be done. A closed loop goes on to its end: its sends make room for each other.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        let ends_by_itself = self.plan.arrivals().is_some() || self.plan.workload == Workload::Consume;
+        let all_sent = self.sending.load(Ordering::Relaxed) == 0;
+        self.must_end(now) || (ends_by_itself && all_sent && self.in_pipe.load(Ordering::Relaxed) <= 0)
+    }
+
+    /// Nanoseconds from the start to `time`.
+    pub(super) fn nanos(&self, time: Instant) -> u64 {
+        u64::try_from(time.saturating_duration_since(self.begin()).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether all connections together may send more. A load with fixed times sends when they come: messages that are
+    /// not received yet wait on the broker's disk, not here.
     pub(super) fn has_room(&self) -> bool {
-        let limit = i64::try_from(self.plan.depth * self.plan.connections).unwrap_or(i64::MAX);
-        self.in_pipe.load(Ordering::Relaxed) < limit
-    }
-}
-
-/// What one thread counted.
-#[derive(Debug)]
-pub(super) struct Tally {
-    from: Instant,
-    until: Instant,
-    messages: u64,
-    latency: Histogram<u64>,
-}
-
-/// The tally of one thread, shared by its connections.
-pub(super) type SharedTally = Rc<RefCell<Tally>>;
-
-impl Tally {
-    fn within(&self, now: Instant) -> bool {
-        self.from <= now && now < self.until
+        let plan = &self.plan;
+        let limit = i64::try_from(plan.depth * plan.connections * plan.groups).unwrap_or(i64::MAX);
+        !plan.receives() || plan.arrivals().is_some() || self.in_pipe.load(Ordering::Relaxed) < limit
     }
 
-    /// Counts messages that are done.
-    pub(super) fn done(&mut self, now: Instant, messages: u64) {
-        if self.within(now) {
-            self.messages += messages;
+    /// Messages are on their way to every group.
+    pub(super) fn sends(&self, messages: u64) {
+        if self.plan.receives() {
+            self.in_pipe.fetch_add(signed(messages * self.plan.groups as u64), Ordering::Relaxed);
         }
     }
 
-    /// Counts one latency.
-    pub(super) fn took(&mut self, now: Instant, nanos: u64) {
-        if self.within(now) {
-            self.latency.saturating_record(nanos.max(1));
+    /// The broker confirmed that messages are acked.
+    pub(super) fn settles(&self, messages: u64) {
+        self.in_pipe.fetch_sub(signed(messages), Ordering::Relaxed);
+    }
+
+    /// One connection sends no more.
+    pub(super) fn stops_sending(&self) {
+        self.sending.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The turns of sender `number`.
+    pub(super) fn turns(&self, number: usize) -> Turns {
+        match self.plan.pace {
+            Pace::Closed => Turns::Free,
+            Pace::Spaced(interval) => Turns::Spaced { interval, next: None },
+            Pace::Rate(_) => match self.plan.arrivals() {
+                Some(arrivals) => {
+                    let (k, stride) = (number as u64, self.plan.senders().max(1) as u64);
+                    Turns::Fixed { arrivals, begin: self.begin(), k, stride }
+                }
+                None => Turns::Free,
+            },
         }
+    }
+
+    /// What every message looks like.
+    pub(super) fn sample(&self) -> Sample {
+        Sample { body: template::body(self.id, self.plan.size), delayed: !self.plan.delay.is_zero() }
     }
 }
 
-/// Runs the plan to its end.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Runs the plan to its end, with a topic and groups of its own that are deleted afterwards.
 ///
 /// # Errors
 /// The first refusal or broken connection ends the run; a run that counted nothing is an error too.
 pub fn measure(plan: &Plan) -> Result<Measured, CliError> {
+    measure_on(&Stage::new(plan))
+}
+
+/// Sets the stage, runs, and clears it, whatever happens.
+pub(super) fn measure_on(stage: &Stage) -> Result<Measured, CliError> {
+    let measured = stage.set().and_then(|()| measure_set(stage));
+    let left_behind = stage.clear();
+    Ok(Measured { left_behind, ..measured? })
+}
+
+fn measure_set(stage: &Stage) -> Result<Measured, CliError> {
+    let plan = &stage.plan;
     let threads = plan.threads.clamp(1, plan.connections);
-    let id = rand::random::<u64>();
-    let run = Arc::new(Run {
-        plan: plan.clone(),
-        id,
-        group: format!("bench-{id:016x}"),
-        in_pipe: AtomicI64::new(0),
-        begin: OnceLock::new(),
-        together: Barrier::new(threads),
-    });
-    let pipeline = plan.workload == Workload::Pipeline;
-    if pipeline {
-        side_request(plan, make_group(&run))?;
-    }
+    let run = Run::new(stage, threads);
     let joined: Vec<Result<Tally, CliError>> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|thread| {
@@ -171,21 +165,21 @@ pub fn measure(plan: &Plan) -> Result<Measured, CliError> {
         let crashed = || Err(CliError::Failed("a load thread crashed".to_owned()));
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| crashed())).collect()
     });
-    if pipeline {
-        // Best effort: a group left behind costs little, and the figures are already there.
-        let _ = side_request(plan, delete_group(&run));
+    let tallies = joined.into_iter().collect::<Result<Vec<Tally>, CliError>>()?;
+    let mut measured = Measured::total(&tallies, plan.duration)?;
+    if plan.workload == Workload::Consume {
+        measured.remaining = plan.backlog.saturating_sub(measured.messages);
+        let last = tallies.iter().map(|tally| tally.last).max().unwrap_or_else(|| run.begin());
+        measured.elapsed = last.saturating_duration_since(run.begin());
     }
-    let mut total = Measured { messages: 0, elapsed: plan.duration, latency: histogram()? };
-    for tally in joined {
-        let tally = tally?;
-        total.messages += tally.messages;
-        total.latency.add(&tally.latency).map_err(|error| CliError::Failed(error.to_string()))?;
+    if plan.arrivals().is_some() {
+        measured.keep_pace(&tallies, plan.due(), plan.patience());
     }
-    if total.messages == 0 {
+    if measured.messages == 0 {
         let waited = plan.duration;
         return Err(CliError::TimedOut { what: "any of the load".to_owned(), waited });
     }
-    Ok(total)
+    Ok(measured)
 }
 
 /// The version the broker says it has; empty when it does not say.
@@ -193,9 +187,10 @@ pub fn measure(plan: &Plan) -> Result<Measured, CliError> {
 /// # Errors
 /// [`CliError::Unreachable`] when nobody answers.
 pub fn broker_version(plan: &Plan) -> Result<String, CliError> {
-    match side_request(plan, Call::get("/v1/version")) {
-        Ok(body) => {
-            let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut client = Client::new(plan.url.clone().into(), plan.timeout);
+    match runtime()?.block_on(client.send(Call::get("/v1/version"))) {
+        Ok(answer) => {
+            let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
             Ok(answer.get("version").and_then(|version| version.as_str()).unwrap_or_default().to_owned())
         }
         Err(error @ (CliError::Unreachable { .. } | CliError::TimedOut { .. })) => Err(error),
@@ -203,38 +198,21 @@ pub fn broker_version(plan: &Plan) -> Result<String, CliError> {
     }
 }
 
-fn make_group(run: &Run) -> Call {
-    let settings = json!({ "subscriptions": [{ "topic": run.plan.topic }], "start": "latest" });
-    Call::put(format!("/v1/groups/{}", run.group), settings.to_string())
-}
-
-fn delete_group(run: &Run) -> Call {
-    Call::delete(format!("/v1/groups/{}?confirm={}", run.group, run.group))
-}
-
-fn side_request(plan: &Plan, call: Call) -> Result<bytes::Bytes, CliError> {
-    let mut client = Client::new(plan.url.clone().into(), plan.timeout);
-    runtime()?.block_on(client.send(call)).map(|answer| answer.body)
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+/// The event loop of one thread.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::io("runtime"))
 }
 
-fn histogram() -> Result<Histogram<u64>, CliError> {
-    Histogram::new_with_bounds(1, LATENCY_NANOS_MAX, 3).map_err(|error| CliError::Failed(error.to_string()))
-}
-
 /// One thread: connects its share, waits for the others, makes the load.
-fn work(run: &Run, thread: usize, threads: usize) -> Result<Tally, CliError> {
+fn work(run: &Run<'_>, thread: usize, threads: usize) -> Result<Tally, CliError> {
     let runtime = runtime()?;
     let mine = (thread..run.plan.connections).step_by(threads);
     let connected = runtime.block_on(try_join_all(mine.map(|number| Connection::open(run, number))));
     // Everybody comes here, also after an error: nobody may wait for ever.
     run.together.wait();
     let connections = connected?;
-    let (from, until) = (run.begin() + run.plan.warmup, run.end());
-    let tally = Rc::new(RefCell::new(Tally { from, until, messages: 0, latency: histogram()? }));
+    let (from, until) = run.window();
+    let tally = Rc::new(RefCell::new(Tally::new(from, until, run.plan.arrivals().is_some())?));
     let local = tokio::task::LocalSet::new();
     runtime.block_on(
         local.run_until(try_join_all(connections.into_iter().map(|it| it.load(run, tally.clone())))),
@@ -246,32 +224,40 @@ fn work(run: &Run, thread: usize, threads: usize) -> Result<Tally, CliError> {
 
 /// One connection by the part it plays.
 enum Connection {
-    HttpProducer(produce::HttpProducer),
-    WsProducer(produce::WsProducer),
-    HttpReceiver(pipeline::HttpReceiver),
-    WsBoth(pipeline::WsBoth),
+    HttpSender(send::HttpSender),
+    WsSender(send::WsSender),
+    HttpReceiver(receive::HttpReceiver),
+    WsReceiver(receive::WsReceiver),
 }
 
 impl Connection {
-    async fn open(run: &Run, number: usize) -> Result<Connection, CliError> {
-        match (run.plan.workload, run.plan.transport) {
-            (Workload::Pipeline, Transport::Http) if number % 2 == 1 => {
-                pipeline::HttpReceiver::open(run).await.map(Connection::HttpReceiver)
+    /// Senders come first, then receivers; over WebSocket one that receives sends as well.
+    async fn open(run: &Run<'_>, number: usize) -> Result<Connection, CliError> {
+        match (run.plan.receives(), run.plan.transport, number.checked_sub(run.plan.senders())) {
+            (true, Transport::Ws, _) => {
+                receive::WsReceiver::open(run, number).await.map(Connection::WsReceiver)
             }
-            (_, Transport::Http) => produce::HttpProducer::open(run).await.map(Connection::HttpProducer),
-            (Workload::Produce, Transport::Ws) => {
-                produce::WsProducer::open(run).await.map(Connection::WsProducer)
+            (_, Transport::Http, Some(receiver)) => {
+                receive::HttpReceiver::open(run, receiver).await.map(Connection::HttpReceiver)
             }
-            (Workload::Pipeline, Transport::Ws) => pipeline::WsBoth::open(run).await.map(Connection::WsBoth),
+            (_, Transport::Http, None) => {
+                send::HttpSender::open(run, number).await.map(Connection::HttpSender)
+            }
+            (false, Transport::Ws, _) => send::WsSender::open(run, number).await.map(Connection::WsSender),
         }
     }
 
-    async fn load(self, run: &Run, tally: SharedTally) -> Result<(), CliError> {
+    async fn load(self, run: &Run<'_>, tally: SharedTally) -> Result<(), CliError> {
         match self {
-            Connection::HttpProducer(it) => it.load(run, tally).await,
-            Connection::WsProducer(it) => it.load(run, tally).await,
+            Connection::HttpSender(it) => it.load(run, tally).await,
+            Connection::WsSender(it) => it.load(run, tally).await,
             Connection::HttpReceiver(it) => it.load(run, tally).await,
-            Connection::WsBoth(it) => it.load(run, tally).await,
+            Connection::WsReceiver(it) => it.load(run, tally).await,
         }
     }
 }
+
+/// How soon a connection looks again whether there is anything to do.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// The same for a connection that only has to notice the end.
+pub(super) const END_SEEN_AFTER: Duration = Duration::from_millis(20);

@@ -3,15 +3,18 @@
 //! The load generator shares the machine with the broker, so it is built to be cheap: one event loop a thread, requests
 //! built before the run, answers read no further than needed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{CliError, ConnectArgs, duration};
-use crate::model::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, TopicName};
+use super::CliError;
+use super::signals::asked_to_stop;
 
+/// The flags and what may go together.
+mod args;
+/// Two results side by side.
+mod compare;
 /// The directory measured and the rule that it must be a real disk.
 pub mod disk;
 /// WebSocket frames, as few of them as the load needs.
@@ -20,25 +23,35 @@ mod frame;
 pub mod host;
 /// Threads, connections, the measured window.
 pub mod load;
-/// Produce → deliver → ack.
-mod pipeline;
-/// Produce only.
-mod produce;
+/// What is to be run.
+pub mod plan;
+/// Connections that receive and ack.
+mod receive;
 /// Figures as text and as JSON.
 pub mod report;
+/// Sending times.
+mod schedule;
+/// Connections that send.
+mod send;
+/// Topics, groups and backlogs: made before, deleted after.
+mod stage;
+/// What is counted.
+pub mod tally;
 /// Requests built before the run.
 mod template;
+/// One alarm of a connection.
+mod timer;
 /// One connection: bytes in, bytes out, one alarm.
 mod wire;
 
-pub use load::{Measured, Plan, measure};
+pub use args::BenchArgs;
+pub(crate) use args::HELP;
+pub use load::measure;
+pub use plan::{Pace, Plan};
+pub use tally::Measured;
 
-/// Most connections of one run: the broker's own limit of open sockets.
-const CONNECTIONS_MAX: u64 = 10_000;
-/// Unanswered publishes on one socket after which a broker stops reading.
-const DEPTH_MAX: usize = 1_000;
-/// Messages on their way over a WebSocket unless --pipeline-depth says otherwise.
-const DEPTH_DEFAULT: usize = 100;
+/// Longest time that connections may take to end once the run was told to stop.
+const STOPPING_MAX: Duration = Duration::from_secs(3);
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -46,8 +59,14 @@ const DEPTH_DEFAULT: usize = 100;
 pub enum Workload {
     /// Send messages; latency from sending to the answer that it is stored
     Produce,
+    /// Work off messages that are there: receive and ack; latency of one receive with its acks
+    Consume,
     /// Send, receive and ack messages; latency from sending to receiving
     Pipeline,
+    /// The same with several groups, each of which gets every message
+    FanOut,
+    /// Send scheduled messages; latency from when they are due to receiving, and none may come early
+    Delay,
 }
 
 /// How the broker is spoken to.
@@ -60,131 +79,20 @@ pub enum Transport {
     Ws,
 }
 
-/// Options of `whimbrel bench`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct BenchArgs {
-    /// What to measure
-    #[arg(value_enum)]
-    pub workload: Workload,
-    /// How to speak to the broker
-    #[arg(long, value_enum, default_value = "http")]
-    pub transport: Transport,
-    /// Connections at the same time; for pipeline over HTTP half of them send and half receive
-    #[arg(long, default_value_t = 16, value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
-    pub connections: u64,
-    /// Bytes in one message body
-    #[arg(long, default_value_t = 1_024, value_name = "BYTES")]
-    pub size: usize,
-    /// How long to measure, after the warm-up
-    #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
-    pub duration: Duration,
-    /// How long to run before measuring
-    #[arg(long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
-    pub warmup: Duration,
-    /// Messages in one NDJSON request (HTTP)
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub batch: usize,
-    /// Give every request an Idempotency-Key of its own (HTTP)
-    #[arg(long)]
-    pub keyed: bool,
-    /// Messages on their way per connection; 1 to 1000, default 100 (WebSocket) or one request (HTTP)
-    #[arg(long, value_name = "N")]
-    pub pipeline_depth: Option<usize>,
-    /// Send at most one message (or batch) in this time on each connection: latency without load
-    #[arg(long, value_parser = duration, value_name = "DURATION")]
-    pub interval: Option<Duration>,
-    /// Threads that make the load
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
-    pub threads: u64,
-    /// Topic to use; its messages stay there
-    #[arg(long, default_value = "bench")]
-    pub topic: TopicName,
-    /// The broker's data directory, to measure its disk when the broker runs here
-    #[arg(long, default_value = "./data", value_name = "DIR")]
-    pub data: PathBuf,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// The broker.
-    #[command(flatten)]
-    pub connect: ConnectArgs,
-}
-
-impl BenchArgs {
-    /// What is to be run.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`] naming the flag that is out of range or does not go with another.
-    pub fn plan(&self) -> Result<Plan, CliError> {
-        let refuse = |text: String| Err(CliError::Usage(text));
-        let ws = self.transport == Transport::Ws;
-        let smallest = if self.workload == Workload::Pipeline { template::MARK_BYTES } else { 0 };
-        if self.size < smallest || self.size > BODY_BYTES_MAX {
-            return refuse(format!("--size must be {smallest} to {BODY_BYTES_MAX} bytes for this workload"));
-        }
-        if self.batch == 0
-            || self.batch > BATCH_MESSAGES_MAX
-            || self.batch * (self.size + 64) > BATCH_BYTES_MAX
-        {
-            let limit = format!("1 to {BATCH_MESSAGES_MAX} messages and at most {BATCH_BYTES_MAX} bytes");
-            return refuse(format!("--batch must be {limit}"));
-        }
-        if ws && self.batch > 1 {
-            return refuse("--batch is for HTTP; over WebSocket use --pipeline-depth".to_owned());
-        }
-        if ws && self.keyed {
-            return refuse("--keyed is for HTTP; a publish frame has no key".to_owned());
-        }
-        if self.pipeline_depth.is_some_and(|depth| depth == 0 || depth > DEPTH_MAX) {
-            return refuse(format!("--pipeline-depth must be 1 to {DEPTH_MAX}"));
-        }
-        if !ws && self.workload == Workload::Produce && self.pipeline_depth.is_some_and(|depth| depth > 1) {
-            return refuse(
-                "--pipeline-depth is for WebSocket; over HTTP use --connections or --batch".to_owned(),
-            );
-        }
-        if self.duration.is_zero() {
-            return refuse("--duration must be longer than nothing".to_owned());
-        }
-        let connections = usize::try_from(self.connections).unwrap_or(1);
-        if !ws && self.workload == Workload::Pipeline && connections < 2 {
-            return refuse(
-                "pipeline over HTTP needs at least --connections 2: one sends, one receives".to_owned(),
-            );
-        }
-        let [url] = self.connect.url.all() else {
-            return refuse("one broker is measured: give one --url".to_owned());
-        };
-        let depth_default = if ws { DEPTH_DEFAULT } else { self.batch };
-        Ok(Plan {
-            url: url.clone(),
-            workload: self.workload,
-            transport: self.transport,
-            topic: self.topic.to_string(),
-            connections,
-            size: self.size,
-            batch: self.batch,
-            keyed: self.keyed,
-            depth: self.pipeline_depth.unwrap_or(depth_default),
-            interval: self.interval,
-            duration: self.duration,
-            warmup: self.warmup,
-            threads: usize::try_from(self.threads).unwrap_or(1),
-            timeout: self.connect.timeout,
-        })
-    }
-}
-
-/// Runs `whimbrel bench`: looks at the disk, makes the load, prints the figures.
+/// Runs `whimbrel bench`: looks at the disk, makes the load, prints the figures; or compares two results.
 ///
 /// # Errors
-/// [`CliError::Usage`] for flags that do not fit and for a directory in memory; otherwise what the broker answered.
+/// [`CliError::Usage`] for flags that do not fit and for a directory in memory; [`CliError::Failed`] when messages came
+/// early, or a comparison found worse than is tolerated; otherwise what the broker answered.
 pub fn run(args: &BenchArgs) -> Result<(), CliError> {
+    if let Some([before, after]) = args.compare.as_deref() {
+        return compare::run(before, after, args.tolerance, args.json);
+    }
     let plan = args.plan()?;
-    let disk = if plan.url.is_local() { Some(disk::Disk::measure(&args.data)?) } else { None };
+    let look = if args.allow_memory { disk::Disk::measure_any } else { disk::Disk::measure };
+    let disk = if plan.url.is_local() { Some(look(&args.data)?) } else { None };
     let broker = load::broker_version(&plan)?;
-    let measured = measure(&plan)?;
+    let measured = measure_until_stopped(&plan)?;
     let report = report::Report::new(&plan, &measured, disk, broker);
     if args.json {
         let text = serde_json::to_string_pretty(&report)
@@ -193,7 +101,41 @@ pub fn run(args: &BenchArgs) -> Result<(), CliError> {
     } else {
         print!("{report}");
     }
-    Ok(())
+    match measured.early {
+        0 => Ok(()),
+        early => Err(CliError::Failed(format!("{early} messages came before they were due"))),
+    }
+}
+
+/// Measures; SIGINT and SIGTERM end it, and what was made for it is deleted first.
+fn measure_until_stopped(plan: &Plan) -> Result<Measured, CliError> {
+    let stage = std::sync::Arc::new(stage::Stage::new(plan));
+    let (ended, mut outcome) = tokio::sync::oneshot::channel();
+    let of_thread = stage.clone();
+    std::thread::spawn(move || {
+        // Nobody waits any more when it was stopped.
+        let _ = ended.send(load::measure_on(&of_thread));
+    });
+    let waiting = load::runtime()?;
+    let outcome = waiting.block_on(async {
+        tokio::select! {
+            outcome = &mut outcome => return Some(outcome),
+            () = asked_to_stop() => {}
+        }
+        // A send that is still on its way would make a topic again that was deleted before it.
+        stage.stop();
+        let _ = tokio::time::timeout(STOPPING_MAX, outcome).await;
+        None
+    });
+    match outcome {
+        Some(Ok(measured)) => measured,
+        Some(Err(_)) => Err(CliError::Failed("the load crashed".to_owned())),
+        None => {
+            let left = stage.clear();
+            let left = if left.is_empty() { "nothing".to_owned() } else { left.join(", ") };
+            Err(CliError::Failed(format!("stopped before the end; left behind: {left}")))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::collections::HashSet;
 
 use hdrhistogram::Histogram;
 
+use super::tally::KeptPace;
 use super::*;
 use crate::cli::ClientCommand;
 use crate::cli::tests::parsed;
@@ -28,6 +29,20 @@ fn flags_that_do_not_fit_are_refused_by_name() {
         (vec!["produce", "--size", "5000000"], "--size"),
         (vec!["pipeline", "--connections", "1"], "--connections"),
         (vec!["produce", "--duration", "0"], "--duration"),
+        (vec!["produce", "--groups", "2"], "--groups"),
+        (vec!["produce", "--delay", "2s"], "--delay"),
+        (vec!["pipeline", "--messages", "2"], "--messages"),
+        (vec!["consume", "--rate", "2"], "--rate"),
+        (vec!["consume", "--interval", "2s"], "--interval"),
+        (vec!["consume", "--warmup", "2s"], "--warmup"),
+        (vec!["consume", "--keyed"], "--keyed"),
+        (vec!["consume", "--batch", "1001"], "--batch"),
+        (vec!["delay", "--interval", "2s"], "--interval"),
+        (vec!["delay", "--delay", "0"], "--delay"),
+        (vec!["delay", "--delay", "41d", "--rate", "1"], "--delay"),
+        (vec!["delay", "--delay", "1h", "--rate", "500"], "--rate"),
+        (vec!["fan-out", "--groups", "16"], "--connections 17"),
+        (vec!["fan-out", "--groups", "17", "--transport", "ws"], "--connections 17"),
     ] {
         let error = args(&line).plan().unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line:?}");
@@ -40,6 +55,29 @@ fn a_plan_takes_the_defaults_of_its_transport() {
     let http = args(&["produce"]).plan().unwrap();
     assert_eq!((http.connections, http.size, http.batch, http.depth), (16, 1_024, 1, 1));
     assert_eq!(args(&["pipeline", "--transport", "ws"]).plan().unwrap().depth, 100);
+    let consume = args(&["consume"]).plan().unwrap();
+    assert_eq!((consume.batch, consume.backlog, consume.warmup), (100, 100_000, Duration::ZERO));
+    let delay = args(&["delay"]).plan().unwrap();
+    assert_eq!((delay.pace, delay.delay), (Pace::Rate(1_000), Duration::from_secs(1)));
+    for text in ["500", "500/s"] {
+        assert_eq!(args(&["produce", "--rate", text]).plan().unwrap().pace, Pace::Rate(500));
+    }
+}
+
+#[test]
+fn connections_are_shared_by_how_often_a_message_goes_each_way() {
+    let shares = |line: &[&str]| {
+        let plan = args(line).plan().unwrap();
+        (plan.senders(), plan.connections)
+    };
+    assert_eq!(shares(&["produce"]), (16, 16));
+    assert_eq!(shares(&["pipeline", "--connections", "5"]), (2, 5));
+    assert_eq!(shares(&["fan-out", "--groups", "4"]), (3, 16));
+    assert_eq!(shares(&["fan-out", "--groups", "15"]), (1, 16));
+    assert_eq!(shares(&["fan-out", "--groups", "16", "--transport", "ws"]), (16, 16));
+    assert_eq!(shares(&["consume"]), (0, 16));
+    let due = args(&["fan-out", "--rate", "100", "--duration", "3s"]).plan().unwrap().due();
+    assert_eq!(due, 1_200, "100 a second for 3 seconds to 4 groups");
 }
 
 #[test]
@@ -48,7 +86,12 @@ fn quantiles_and_rates_are_what_was_recorded() {
     for micros in 1..=1_000 {
         latency.record(micros * 1_000).unwrap();
     }
-    let measured = Measured { messages: 1_000, elapsed: Duration::from_secs(2), latency };
+    let behind_max = Duration::from_micros(1_500);
+    let patience = Duration::from_secs(5);
+    let kept_pace = Some(KeptPace { due: 1_000, unfinished: 3, patience, late: 7, behind_max });
+    let elapsed = Duration::from_secs(2);
+    let (early, remaining, left_behind) = (0, 0, vec!["topic t (gone wrong)".to_owned()]);
+    let measured = Measured { messages: 1_000, elapsed, latency, kept_pace, early, remaining, left_behind };
     assert!((measured.rate() - 500.0).abs() < 1e-9);
     for (quantile, micros) in [(0.5, 500.0), (0.9, 900.0), (0.99, 990.0), (0.999, 999.0)] {
         let found = measured.latency_us(quantile);
@@ -60,7 +103,13 @@ fn quantiles_and_rates_are_what_was_recorded() {
     assert_eq!(json["messages_per_s"], 500.0);
     assert_eq!(json["megabytes_per_s"], 1.0);
     let text = report.to_string();
-    for part in ["500 messages/s", "p99.9", "fdatasync on a quorum", "kernel", "another host", "1.2.3"] {
+    assert_eq!((&json["format"], &json["version"]), (&"whimbrel-bench".into(), &1.into()));
+    assert_eq!(json["schedule"]["behind_max_ms"], 1.5);
+    assert_eq!(json["delay_ms"], serde_json::Value::Null);
+    let wanted = ["500 messages/s", "p99.9", "fdatasync on a quorum", "kernel", "another host", "1.2.3"];
+    for part in
+        wanted.iter().chain(&["of 1000 due 3 were unfinished", "the latest 1.5 ms", "topic t (gone wrong)"])
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
@@ -177,6 +226,7 @@ mod broker {
         let router = Router::new()
             .route("/v1/topics/{topic}/messages", post(one))
             .route("/v1/topics/{topic}/messages/batch", post(many))
+            .route("/v1/topics/{topic}", put(any_ok).delete(any_ok))
             .route("/v1/groups/{group}", put(group).delete(any_ok))
             .route("/v1/groups/{group}/receive", post(receive))
             .route("/v1/groups/{group}/ack", post(acks))
@@ -267,7 +317,29 @@ fn an_interval_paces_each_connection() {
 #[test]
 fn a_refusal_ends_the_run_with_its_reason() {
     let (url, _) = broker::start();
-    let plan = Plan { topic: "../nowhere".to_owned(), ..args(&["produce", "--url", &url]).plan().unwrap() };
+    let plan =
+        Plan { topic: Some("../nowhere".to_owned()), ..args(&["produce", "--url", &url]).plan().unwrap() };
     let error = measure(&plan).unwrap_err();
     assert!(error.to_string().contains("not_found"), "{error}");
+}
+
+#[test]
+fn a_rate_sends_what_is_due_and_finishes_it() {
+    for line in [
+        vec!["produce", "--rate", "300"],
+        vec!["produce", "--rate", "300", "--transport", "ws", "--connections", "3"],
+        vec!["produce", "--rate", "300", "--batch", "10", "--connections", "3"],
+        vec!["pipeline", "--rate", "300"],
+        vec!["pipeline", "--rate", "300", "--transport", "ws", "--connections", "3"],
+    ] {
+        let (url, kept) = broker::start();
+        let measured = short(&url, &line);
+        let kept_pace = measured.kept_pace.unwrap();
+        // 400 ms of 300 a second; a batch of ten is timed as one.
+        let requests = if line.contains(&"--batch") { 12 } else { 120 };
+        assert_eq!((kept_pace.due, kept_pace.unfinished), (requests, 0), "{line:?}");
+        assert_eq!(measured.latency.len(), requests, "{line:?}");
+        let kept = kept.lock().unwrap();
+        assert_eq!(kept.ready.len() + kept.acked.len(), 120, "{line:?}");
+    }
 }

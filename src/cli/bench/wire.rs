@@ -2,13 +2,13 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
 
 use super::frame::{self, Incoming};
+use super::timer::Alarm;
 use crate::cli::CliError;
 use crate::cli::http::BaseUrl;
 use crate::cli::problem::Problem;
@@ -40,30 +40,34 @@ pub(super) struct Wire {
     /// Bytes to write; those before `written` are gone.
     pub(super) output: Vec<u8>,
     written: usize,
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
     url: BaseUrl,
 }
 
 impl Wire {
-    /// Connects.
-    pub(super) async fn connect(url: &BaseUrl, timeout: Duration) -> Result<Wire, CliError> {
+    /// Connects. With `fine` its alarm keeps to far less than a millisecond.
+    pub(super) async fn connect(url: &BaseUrl, timeout: Duration, fine: bool) -> Result<Wire, CliError> {
         let unreachable = |reason: String| CliError::Unreachable { url: url.to_string(), reason };
         let stream = tokio::time::timeout(timeout, TcpStream::connect(url.authority()))
             .await
             .map_err(|_| unreachable("connecting took too long".to_owned()))?
             .map_err(|error| unreachable(error.to_string()))?;
         stream.set_nodelay(true).map_err(CliError::io("setting TCP_NODELAY"))?;
-        let alarm = Box::pin(tokio::time::sleep(timeout));
+        let at = Instant::now() + timeout;
+        let alarm = if fine { Alarm::fine(at)? } else { Alarm::coarse(at) };
         let (input, output) = (Vec::new(), Vec::with_capacity(READ_BYTES));
         Ok(Wire { stream, input, used: 0, filled: 0, output, written: 0, alarm, url: url.clone() })
     }
 
     /// When the next [`Turn::Alarm`] comes.
-    pub(super) fn set_alarm(&mut self, at: std::time::Instant) {
-        let at = Instant::from_std(at);
-        if self.alarm.deadline() != at {
-            self.alarm.as_mut().reset(at);
-        }
+    pub(super) fn set_alarm(&mut self, at: Instant) {
+        self.alarm.set(at);
+    }
+
+    /// Does nothing until then; the alarm is to be set again afterwards.
+    pub(super) async fn pause_until(&mut self, at: Instant) -> Result<(), CliError> {
+        self.alarm.set(at);
+        std::future::poll_fn(|context| self.alarm.poll(context)).await.map_err(CliError::io("waiting"))
     }
 
     /// Bytes that wait to be written.
@@ -106,7 +110,7 @@ impl Wire {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending if written => Poll::Ready(Ok(Turn::Written)),
-            Poll::Pending => self.alarm.as_mut().poll(context).map(|()| Ok(Turn::Alarm)),
+            Poll::Pending => self.alarm.poll(context).map_ok(|()| Turn::Alarm),
         }
     }
 
