@@ -80,7 +80,7 @@ pub(super) async fn patch(State(api): State<Api>, mut call: Call, headers: Heade
 }
 
 /// Reads and checks the settings of a group.
-fn settings_of(
+pub(super) fn settings_of(
     body: &[u8],
     parse: impl FnOnce(&[u8]) -> Result<GroupSettings, Problem>,
 ) -> Result<GroupSettings, Problem> {
@@ -189,9 +189,9 @@ pub(super) fn filter_of(value: &serde_json::Value, pointer: &str) -> Result<Filt
 /// Where to seek.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SeekForm {
+pub(super) struct SeekForm {
     topic: TopicName,
-    to: serde_json::Value,
+    pub(super) to: serde_json::Value,
     #[serde(default)]
     dry_run: bool,
 }
@@ -209,7 +209,7 @@ pub(super) async fn seek(State(api): State<Api>, call: Call, body: Body) -> Answ
 }
 
 /// `"earliest"`, `"latest"`, a time, or `{queue, offset}`.
-fn seek_target(to: &serde_json::Value) -> Result<SeekTo, Problem> {
+pub(super) fn seek_target(to: &serde_json::Value) -> Result<SeekTo, Problem> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct AtOffset {

@@ -44,6 +44,9 @@ pub use problem::Row as ProblemRow;
 pub use router::router;
 pub use serve::{Drained, serve};
 
+#[cfg(test)]
+mod tests;
+
 /// Every kind of problem, for the page that lists them.
 pub fn problem_rows() -> impl Iterator<Item = ProblemRow> {
     problem::Code::ALL.iter().map(|code| code.row())

@@ -28,7 +28,12 @@ impl Patch {
     /// # Errors
     /// 400 when it is no JSON object, 413 when it is too large.
     pub(super) async fn read(api: &Api, body: Body) -> Result<Patch, Problem> {
-        json_in::parse(&read_body(api, body, JSON_BYTES_MAX).await?).map(Patch)
+        json_in::parse(&read_body(api, body, JSON_BYTES_MAX).await?).map(Patch::of)
+    }
+
+    /// A patch of these fields.
+    pub(super) fn of(fields: Map<String, Value>) -> Patch {
+        Patch(fields)
     }
 
     /// The settings as JSON with the patch merged into them.

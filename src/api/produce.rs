@@ -248,20 +248,20 @@ struct Batch<'a> {
 
 /// One message of a batch, and which one it is.
 #[derive(Debug)]
-struct Built {
+pub(super) struct Built {
     /// Its number in the list, or its line; from 0.
-    at: usize,
-    message: Result<NewMessage, Problem>,
+    pub(super) at: usize,
+    pub(super) message: Result<NewMessage, Problem>,
 }
 
 /// Messages that are well-formed but over a limit fail one by one; JSON that is not well-formed fails as a whole.
-fn from_json(body: &Bytes) -> Result<Vec<Built>, Problem> {
+pub(super) fn from_json(body: &Bytes) -> Result<Vec<Built>, Problem> {
     let batch: Batch<'_> = json_in::parse_borrowed(body)?;
     Ok(batch.messages.into_iter().enumerate().map(|(at, form)| Built { at, message: form.build() }).collect())
 }
 
 /// As [`from_json`], one object a line; blank lines are skipped. Places are given as `/line` counted from 0.
-fn from_lines(body: &Bytes) -> Result<Vec<Built>, Problem> {
+pub(super) fn from_lines(body: &Bytes) -> Result<Vec<Built>, Problem> {
     let mut built = Vec::new();
     for (at, line) in lines_of(body).enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()) {
         if built.len() == BATCH_MESSAGES_MAX {
@@ -282,7 +282,7 @@ fn lines_of(body: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// A CloudEvents batch (CloudEvents JSON format, section 4): every event is a message, its text the body.
-fn from_events(body: &Bytes) -> Result<Vec<Built>, Problem> {
+pub(super) fn from_events(body: &Bytes) -> Result<Vec<Built>, Problem> {
     let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
         let text = format!("a JSON list of events is expected here: {error}");
         Problem::at(Code::InvalidJson, Place::Pointer(String::new()), text)

@@ -39,7 +39,7 @@ const WAIT_MS_DEFAULT: Millis = 20_000;
 /// The JSON body of a receive; every field may be a query parameter instead.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct ReceiveForm {
+pub(super) struct ReceiveForm {
     max_messages: Option<u64>,
     max_bytes: Option<u64>,
     wait: Option<String>,
@@ -59,7 +59,7 @@ struct Said<T> {
 
 /// What is wished, checked.
 #[derive(Debug)]
-struct Wish {
+pub(super) struct Wish {
     max_messages: Option<Said<u64>>,
     max_bytes: u64,
     wait_ms: Millis,
@@ -137,7 +137,7 @@ fn next_turn() -> u32 {
 }
 
 /// Body and query together; the same field in both is refused, and every range is checked.
-fn merge(form: ReceiveForm, mut query: Query) -> Result<Wish, Problem> {
+pub(super) fn merge(form: ReceiveForm, mut query: Query) -> Result<Wish, Problem> {
     let max_messages = pick("max_messages", form.max_messages, query.number("max_messages")?)?;
     let max_bytes = pick("max_bytes", form.max_bytes, query.number("max_bytes")?)?;
     let wait_ms = duration("wait", (form.wait, form.wait_ms), &mut query)?;

@@ -19,7 +19,7 @@ use crate::model::{
 /// The body of `…/settle`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct SettleForm {
+pub(super) struct SettleForm {
     #[serde(deserialize_with = "objects")]
     acks: Vec<AckForm>,
     #[serde(deserialize_with = "objects")]
@@ -63,9 +63,9 @@ struct DeadLetterForm {
 }
 
 /// One wish: the receipt as written, and what to do.
-struct Wish {
-    receipt: String,
-    op: SettleOp,
+pub(super) struct Wish {
+    pub(super) receipt: String,
+    pub(super) op: SettleOp,
     /// What the answer calls it.
     name: &'static str,
 }
@@ -74,7 +74,15 @@ struct Wish {
 pub(super) async fn settle(State(api): State<Api>, call: Call, body: Body) -> Answer {
     let group: GroupName = call.path("group")?;
     call.query.finish()?;
-    let form: SettleForm = read_json(&api, body).await?;
+    let wishes = wishes_of(read_json(&api, body).await?)?;
+    settle_all(&api, group, wishes).await
+}
+
+/// What is wished, in the order of the answer.
+///
+/// # Errors
+/// Names the entry and its field.
+pub(super) fn wishes_of(form: SettleForm) -> Result<Vec<Wish>, Problem> {
     let mut wishes = Vec::new();
     for AckForm { receipt } in form.acks {
         wishes.push(Wish { receipt, op: SettleOp::Ack, name: "ack" });
@@ -91,7 +99,7 @@ pub(super) async fn settle(State(api): State<Api>, call: Call, body: Body) -> An
         let op = dead_letter(reason).map_err(|problem| problem.within(&format!("/dead_letters/{at}")))?;
         wishes.push(Wish { receipt, op, name: "dead_letter" });
     }
-    settle_all(&api, group, wishes).await
+    Ok(wishes)
 }
 
 #[derive(Deserialize)]

@@ -34,3 +34,6 @@ pub use tail_place::TailPlace;
 pub use text::ParseIdError;
 pub use time::{Millis, Timestamp, parse_duration};
 pub use topic::TopicSettings;
+
+#[cfg(test)]
+pub(crate) mod tests;

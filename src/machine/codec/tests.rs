@@ -11,6 +11,8 @@ use super::*;
 use crate::model::*;
 use any::{any_fact, number};
 
+mod fuzz;
+
 const GOLDEN: &str = include_str!("golden.txt");
 
 /// Kind 11, which is not written any more.

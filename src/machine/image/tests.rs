@@ -8,6 +8,8 @@ use super::super::state::*;
 use super::*;
 use crate::model::*;
 
+mod fuzz;
+
 fn history(total: u32) -> Option<Arc<History>> {
     let first = (0..total.min(15)).map(|at| Position { index: 10 + u64::from(at), slot: 1 }).collect();
     let last = if total > 15 { vec![Position { index: 900, slot: 2 }] } else { Vec::new() };

@@ -118,7 +118,16 @@ impl Filter {
         if tags.len() > FILTER_TAGS_MAX {
             return Err(FilterError::whole(format!("a filter names at most {FILTER_TAGS_MAX} tags")));
         }
-        Ok(Filter::Tags(tags.into()))
+        // Settings are kept as they are shown: what is shown has to read back as the same filter.
+        if tags == ["*"] {
+            return Ok(Filter::All);
+        }
+        let filter = Filter::Tags(tags.into());
+        if filter.expression().len() > FILTER_BYTES_MAX {
+            let text = format!("a filter has at most {FILTER_BYTES_MAX} bytes, with blanks around each ||");
+            return Err(FilterError::whole(text));
+        }
+        Ok(filter)
     }
 
     /// Reads an SQL92 expression.

@@ -294,6 +294,9 @@ fn tag_filters_read_like_rocketmqs() {
     let matches = |tag| filter.matches(tag, || panic!("a tag filter reads no message")).unwrap();
     assert!(matches(Some("a")) && !matches(Some("c")) && !matches(None));
     assert!(Filter::parse_tags(" * ").unwrap().is_all());
+    assert!(Filter::parse_tags("*||*").unwrap().is_all(), "as it would be after a restart");
+    let tags: Vec<String> = (0..64).map(|number| format!("{number:061}")).collect();
+    assert!(Filter::parse_tags(&tags.join("||")).is_err(), "longer than the limit once it is written");
     for bad in ["", "a||", "||", "a|b", "a\nb"] {
         assert!(Filter::parse_tags(bad).is_err(), "{bad:?}");
     }

@@ -1,4 +1,5 @@
 mod damage;
+mod fuzz;
 mod keys;
 
 use std::collections::BTreeMap;

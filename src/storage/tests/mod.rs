@@ -9,6 +9,7 @@ mod crash;
 mod cut;
 mod damage;
 mod full;
+mod fuzz;
 mod images;
 mod random;
 mod rig;

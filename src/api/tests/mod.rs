@@ -1,0 +1,4 @@
+//! Fuzzing of everything that a client may send.
+
+mod fuzz;
+mod fuzz_messages;
