@@ -164,16 +164,14 @@ fn fuzz_frame() {
         repair: None,
         check: |input| match frame::read(text(input)?) {
             Ok((re, frame)) => {
-                if let Some(re) = re {
-                    let value: serde_json::Value = serde_json::from_str(&re).unwrap();
-                    assert!(value.is_string() || value.is_number());
-                }
+                // It goes back as it came: JSON, though maybe a number that no double holds.
+                assert!(re.is_none_or(|re| serde_json::from_str::<serde::de::IgnoredAny>(&re).is_ok()));
                 check_frame(&frame);
                 Ok(())
             }
             Err(FrameError::NotJson(problem)) => Err(refused(problem, input)),
             Err(FrameError::Refused { re, problem, .. }) => {
-                assert!(re.is_none_or(|re| serde_json::from_str::<serde_json::Value>(&re).is_ok()));
+                assert!(re.is_none_or(|re| serde_json::from_str::<serde::de::IgnoredAny>(&re).is_ok()));
                 Err(refused(problem, input))
             }
         },
