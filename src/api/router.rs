@@ -9,7 +9,8 @@ use axum::routing::{delete, get, post};
 use super::options::{Api, Options};
 use super::problem::{Code, Problem};
 use super::{
-    backup, clients, config, dead_letters, groups, messages, node, produce, receive, settle, stream, tail, topics,
+    backup, clients, config, dead_letters, groups, messages, node, produce, receive, settle, stream, tail,
+    topics,
 };
 use crate::broker::Broker;
 

@@ -241,7 +241,7 @@ impl Run<'_> {
         let Some(logged) = self.read(position)? else { return Ok(()) };
         let attributes = &logged.message.attributes;
         let has_key = logged.meta.topic == topic && attributes.keys.iter().any(|own| **own == *key);
-        if !has_key || !self.search.tag.matches(attributes.tag.as_deref()) {
+        if !has_key || !self.search.tag.matches_tag(attributes.tag.as_deref()) {
             return Ok(());
         }
         let (ready_at, offset) = match logged.meta.state {
@@ -292,7 +292,7 @@ impl Run<'_> {
             let Some(entry) = line.read.pop() else { continue };
             self.found.scanned += 1;
             last = Some(SearchPlace::Entry { ready_at, queue, offset: entry.offset });
-            if self.search.tag.matches(entry.tag.as_deref())
+            if self.search.tag.matches_tag(entry.tag.as_deref())
                 && let Some(logged) = self.read(entry.position)?
             {
                 self.take(entry.position, logged, Some(entry.offset))?;

@@ -151,7 +151,7 @@ impl Broker {
                 let what = TailWhat::Skipped { queue, from: next, to: entry.offset };
                 events.push(TailEvent { what, place: place.clone() });
             }
-            if tag.matches(entry.tag.as_deref()) {
+            if tag.matches_tag(entry.tag.as_deref()) {
                 match self.stored(&machine, entry.position, Some(entry.offset)) {
                     Ok(stored) => {
                         bytes += stored.message.body.len();

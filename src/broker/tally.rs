@@ -211,7 +211,7 @@ impl Core {
 
     /// Whether the filter lets the message pass; a damaged one passes, as where it is delivered. None when it cannot be
     /// read now.
-    fn matches(&self, filter: &Filter, entry: &QueueEntry) -> Option<bool> {
+    pub(super) fn matches(&self, filter: &Filter, entry: &QueueEntry) -> Option<bool> {
         if !filter.needs_attributes() {
             return filter.matches(entry.tag.as_deref(), || None);
         }

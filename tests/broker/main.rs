@@ -10,8 +10,8 @@
     reason = "a test that cannot go on should say so at once"
 )]
 
-mod filters;
 mod explain;
+mod filters;
 mod keys;
 mod looking;
 mod reads;

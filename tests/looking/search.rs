@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::{launch, roomy};
 use crate::support::calls::Calls;
 use crate::support::dice::{Dice, seed};
+use crate::{launch, roomy};
 
 /// Everything that a search finds, page after page; the messages, and how many entries were looked at.
 async fn all(calls: &mut Calls, query: &str, limit: usize) -> (Vec<Value>, u64) {

@@ -77,8 +77,9 @@ impl Asked<'_> {
         for (queue, first_kept, next_offset) in topic.bounds() {
             let from = next_offset.saturating_sub(share as u64).max(first_kept);
             for entry in self.core.entries(id, queue, from, share) {
+                let Some(passes) = self.core.matches(filter, &entry) else { return sample };
                 sample.looked += 1;
-                sample.excluded += u64::from(!filter.matches(entry.tag.as_deref()));
+                sample.excluded += u64::from(!passes);
             }
         }
         sample

@@ -164,6 +164,12 @@ impl Filter {
         }
     }
 
+    /// Whether a message with this tag passes; an SQL expression, which asks about more than that, lets none pass.
+    #[must_use]
+    pub fn matches_tag(&self, tag: Option<&str>) -> bool {
+        self.matches(tag, || None) == Some(true)
+    }
+
     /// At most about how many bytes its expression has.
     #[must_use]
     pub fn about_bytes(&self) -> usize {

@@ -124,7 +124,7 @@ fn fuzz_tag_filter() {
             let json = serde_json::to_vec(&filter).unwrap();
             same(&filter, &serde_json::from_slice(&json).unwrap());
             let shown: Vec<&str> = expression.split(" || ").collect();
-            assert!(shown.iter().all(|tag| filter.matches(Some(tag))));
+            assert!(shown.iter().all(|tag| filter.matches_tag(Some(tag))));
             Ok(())
         },
     }
