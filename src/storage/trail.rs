@@ -222,7 +222,8 @@ impl Shared {
         }
     }
 
-    /// Removes the trails of segments that are gone, and what a crash left half-written.
+    /// Removes the trails of segments that are gone. One that a crash left half-written goes with its segment, or when
+    /// its trail is laid again; it may as well be one that is being laid.
     pub(super) fn sweep_trails(&self) -> Result<(), StorageError> {
         let (folder, vfs) = (self.trails_path(), self.dir.vfs());
         let names = match vfs.list(&folder) {
@@ -254,8 +255,10 @@ fn file_name(id: u64) -> String {
     format!("{id:012}.trail")
 }
 
+/// The segment that a file belongs to: a trail, or one that is not whole yet.
 fn id_in(name: &str) -> Option<u64> {
-    id_of(&format!("{}.log", name.strip_suffix(".trail")?))
+    let trail = name.strip_suffix(".tmp").unwrap_or(name);
+    id_of(&format!("{}.log", trail.strip_suffix(".trail")?))
 }
 
 #[cfg(test)]
