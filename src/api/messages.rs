@@ -1,5 +1,5 @@
-//! Looking at messages without changing anything: by id, along a queue, by what is known of them, or along what happened
-//! to one.
+//! Looking at messages without changing anything: by id, along a queue, by what is known of them, or along what
+//! happened to one.
 
 use axum::extract::State;
 use axum::http::StatusCode;

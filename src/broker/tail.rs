@@ -1,7 +1,7 @@
 //! Following a topic: every message as it becomes ready, without a group and without changing anything.
 //!
-//! A tail reads the queues behind its place and then waits to be told ([`super::tails`]). It keeps nothing but the place:
-//! a reader that is slow is read for from the disk later, and never makes the broker hold messages for it.
+//! A tail reads the queues behind its place and then waits to be told ([`super::tails`]). It keeps nothing but the
+//! place: a reader that is slow is read for from the disk later, and never makes the broker hold messages for it.
 
 use crate::machine::{Machine, Topic};
 use crate::model::{Filter, QueueEntry, QueueNo, TailPlace, Timestamp, TopicId, TopicName};
@@ -100,8 +100,8 @@ impl Broker {
     /// Begins to follow a topic.
     ///
     /// # Errors
-    /// `TopicNotFound`; `Overloaded` when too many tails are open; `Gone` for a place of a topic that was deleted since,
-    /// or that this broker never reached.
+    /// `TopicNotFound`; `Overloaded` when too many tails are open; `Gone` for a place of a topic that was deleted
+    /// since, or that this broker never reached.
     pub async fn tail(&self, request: TailRequest) -> Result<Tail, BrokerError> {
         let TailRequest { topic, from, tag } = request;
         let machine = self.core.machine.snapshot();
@@ -234,8 +234,8 @@ impl Tail {
         &self.place
     }
 
-    /// The next events, at most `max` messages among them, as soon as there are some. Cancel-safe: what a dropped future
-    /// had read is read again.
+    /// The next events, at most `max` messages among them, as soon as there are some. Cancel-safe: what a dropped
+    /// future had read is read again.
     ///
     /// # Errors
     /// A fault of the disk.

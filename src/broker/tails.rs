@@ -1,7 +1,7 @@
 //! How tails hear of new entries: the index says which topics got some, a task of its own wakes who waits for them.
 //!
-//! The index is fed on the agreement thread, where a batch must not pay for a thousand wake-ups. So feeding only notes the
-//! topic, when a tail of it is open, and wakes one task.
+//! The index is fed on the agreement thread, where a batch must not pay for a thousand wake-ups. So feeding only notes
+//! the topic, when a tail of it is open, and wakes one task.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};

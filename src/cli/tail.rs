@@ -64,8 +64,8 @@ fn from(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Runs `whimbrel tail` until --max-events, --for, an error, or SIGINT or SIGTERM, which is a success. A broker that goes
-/// away is waited for, and the stream goes on where it was.
+/// Runs `whimbrel tail` until --max-events, --for, an error, or SIGINT or SIGTERM, which is a success. A broker that
+/// goes away is waited for, and the stream goes on where it was.
 ///
 /// # Errors
 /// See [`CliError`].

@@ -9,8 +9,8 @@ use crate::cli::error::CliError;
 use crate::cli::problem::Problem;
 
 impl Client {
-    /// Sends one request and writes the body of its answer to `output` as it comes, however long it is; answers its length.
-    /// The timeout is for each piece. Never sends a request twice.
+    /// Sends one request and writes the body of its answer to `output` as it comes, however long it is; answers its
+    /// length. The timeout is for each piece. Never sends a request twice.
     ///
     /// # Errors
     /// As [`Client::send`], and [`CliError::Io`] when `output` takes no more.

@@ -19,8 +19,9 @@ fn keyed(call: Call) -> Result<Call, CliError> {
     Ok(call.header(IDEMPOTENCY_KEY, value))
 }
 
-/// Sends a request that stores messages. What was certainly not stored is sent again, and so is what may be stored: under
-/// its key, as long as the broker remembers that. Without keys (`--unkeyed`) what may be stored is not sent again.
+/// Sends a request that stores messages. What was certainly not stored is sent again, and so is what may be stored:
+/// under its key, as long as the broker remembers that. Without keys (`--unkeyed`) what may be stored is not sent
+/// again.
 pub(super) async fn deliver(client: &mut Client, call: Call, args: &ProduceArgs) -> Result<Answer, CliError> {
     if args.unkeyed {
         return retry::send(client, call, args.retry).await;

@@ -1,4 +1,5 @@
-//! Fuzzing without tools: real inputs, harmed by chance from a seed, given to every decoder (ring D of docs/TESTING.md).
+//! Fuzzing without tools: real inputs, harmed by chance from a seed, given to every decoder (ring D of
+//! docs/TESTING.md).
 //!
 //! Each decoder has a target: real inputs, the words of its language, a way to make checksums right again, and what has
 //! to hold for any input. What holds for all of them: no panic, no case of more than [`CASE_MAX`], and neither

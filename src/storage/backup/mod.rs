@@ -1,5 +1,5 @@
-//! Backups: a tar archive of what a `kill -9` at one instant would leave of the data directory, taken while the log goes
-//! on, and the way back from it (docs/BACKUP.md).
+//! Backups: a tar archive of what a `kill -9` at one instant would leave of the data directory, taken while the log
+//! goes on, and the way back from it (docs/BACKUP.md).
 //!
 //! ```text
 //! node.json · vote · images/NNN.image · log/NNN.log … · manifest.json · SHA256SUMS

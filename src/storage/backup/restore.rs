@@ -1,8 +1,8 @@
 //! From an archive to a data directory.
 //!
-//! The directory is marked as unfinished first, durably, and the mark goes last: no broker starts on half of a copy, and an
-//! interrupted restore is simply run again. The copy is a node of its own: it gets a new cluster id, so that two brokers
-//! of one origin are never taken for one.
+//! The directory is marked as unfinished first, durably, and the mark goes last: no broker starts on half of a copy,
+//! and an interrupted restore is simply run again. The copy is a node of its own: it gets a new cluster id, so that two
+//! brokers of one origin are never taken for one.
 
 use std::any::Any;
 use std::collections::BTreeSet;

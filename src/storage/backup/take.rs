@@ -2,12 +2,12 @@
 //!
 //! 1. Segments are held, so that none is removed. What was removed before lies below the purge mark of now.
 //! 2. The newest whole image is opened: it is not older than that mark, and stays readable when it is replaced.
-//! 3. The segments are noted, the open one up to the end of its last durable flush. Everything acknowledged before is in
-//!    them. From here on nothing that is copied changes: segments only grow.
+//! 3. The segments are noted, the open one up to the end of its last durable flush. Everything acknowledged before is
+//!    in them. From here on nothing that is copied changes: segments only grow.
 //! 4. Vote and marks are written anew for exactly these segments.
 //!
-//! So what is copied is what a `kill -9` would have left at step 3, and it is read back by the same recovery. Records and
-//! footers are checked before they are copied: damage ends the backup and is named, never handed on.
+//! So what is copied is what a `kill -9` would have left at step 3, and it is read back by the same recovery. Records
+//! and footers are checked before they are copied: damage ends the backup and is named, never handed on.
 
 use std::sync::Arc;
 
@@ -66,7 +66,8 @@ enum Source {
 impl Backup {
     /// Settles what belongs to the backup. Blocking: reads the newest image whole.
     ///
-    /// Errors: `Refused` while another one is held, `Damaged` when no image is whole, and the fault of a log that stopped.
+    /// Errors: `Refused` while another one is held, `Damaged` when no image is whole, and the fault of a log that
+    /// stopped.
     pub(in crate::storage) fn begin(
         shared: &Arc<Shared>,
         images: &Images,

@@ -7,7 +7,8 @@
 //!
 //! | block of tree `keys` | as ([`crate::model::wire`]) |
 //! | --- | --- |
-//! | key | run (8 bytes), then topic (4) and hash (8) of its first row, number of the block in the run (4); big-endian |
+//! | key | run (8 bytes), then topic (4) and hash (8) of its first row, number of the block in the run (4); big-endian
+//! |
 //! | version | byte, 1 |
 //! | checksum | 4 bytes little-endian: CRC-32C of the key and of all that follows |
 //! | rows | count, each: topic as delta, hash as delta, index as delta to the row before; slot |
@@ -281,8 +282,8 @@ impl Index {
         Ok(())
     }
 
-    /// The messages of a topic that have a key with this hash, newest first: at most `max`, and of those before `before`
-    /// when that is given. Other keys may share the hash: compare with the message. Some may be gone by now.
+    /// The messages of a topic that have a key with this hash, newest first: at most `max`, and of those before
+    /// `before` when that is given. Other keys may share the hash: compare with the message. Some may be gone by now.
     ///
     /// # Errors
     /// When the index is damaged.
