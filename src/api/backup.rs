@@ -18,8 +18,8 @@ use crate::broker::{Backup, BrokerError};
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// Streams a backup. The length is known beforehand, so a cut is noticed by every client; inside, an archive that was
-/// cut lacks its last file.
+/// Streams a backup. The length is known beforehand, so every client notices a cut; and an archive that was cut lacks
+/// its last file.
 pub(super) async fn take(State(api): State<Api>, call: Call, body: Body) -> Answer {
     call.query.finish()?;
     let Nothing {} = read_json(&api, body).await?;

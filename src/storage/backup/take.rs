@@ -66,8 +66,7 @@ enum Source {
 impl Backup {
     /// Settles what belongs to the backup. Blocking: reads the newest image whole.
     ///
-    /// Errors: `Refused` while another one is held, `Damaged` when no image is whole, and the fault of a log that
-    /// stopped.
+    /// Errors: `Refused` while another one is held, `Damaged` when no image is whole, the fault of a log that stopped.
     pub(in crate::storage) fn begin(
         shared: &Arc<Shared>,
         images: &Images,
