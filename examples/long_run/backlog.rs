@@ -171,7 +171,12 @@ async fn restarted(broker: &Broker, how: &str, figures: &mut Figures) {
 }
 
 /// How long until the index has everything, and how many messages a second that is.
-async fn indexed(broker: &Broker, (count, before): (u64, Duration), name: &str, figures: &mut Figures) {
+pub(crate) async fn indexed(
+    broker: &Broker,
+    (count, before): (u64, Duration),
+    name: &str,
+    figures: &mut Figures,
+) {
     let started = Instant::now();
     let mut calls = Calls::to(broker.address());
     loop {

@@ -1,5 +1,5 @@
-//! Long measurements of the real binary: a large backlog, many scheduled messages, many idle consumers. Takes minutes
-//! and gigabytes, so it is no test; every part stops by itself and removes its data.
+//! Long measurements of the real binary: a large backlog, many scheduled messages, many keys, many
+//! idle consumers. Takes minutes and gigabytes, so it is no test; every part stops by itself and removes its data.
 //!
 //! ```sh
 //! cargo build --release --bin whimbrel --example long_run
@@ -16,6 +16,7 @@ mod support;
 mod backlog;
 mod idle;
 mod scheduled;
+mod search;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,9 @@ struct Args {
     /// Scheduled messages
     #[arg(long, default_value_t = 1_000_000)]
     scheduled: u64,
+    /// Messages with a key of their own, to search among
+    #[arg(long, default_value_t = 10_000_000)]
+    keyed: u64,
     /// Idle long polls, and as many idle WebSockets
     #[arg(long, default_value_t = 1_000)]
     idle: usize,
@@ -95,6 +99,9 @@ async fn main() {
     }
     if args.scheduled > 0 {
         scheduled::measure(&launch("scheduled"), args.scheduled, &mut figures).await;
+    }
+    if args.keyed > 0 {
+        search::measure(&launch("search"), args.keyed, &mut figures).await;
     }
     if args.messages > 0 {
         backlog::measure(&launch("backlog"), args.messages, &mut figures).await;

@@ -120,9 +120,8 @@ async fn a_reader_goes_on_over_kills_of_the_broker() {
         tail = Tail::open(broker.address(), "orders", "", Some(&tail.last_id.clone())).await;
     }
     let topic = Calls::to(broker.address()).expect(200, "GET", "/v1/topics/orders", &Value::Null).await;
-    let ends = topic["queues"].as_array().map_or(&topic["queue_states"], |_| &topic["queues"]);
-    let stored: u64 =
-        ends.as_array().unwrap().iter().map(|queue| queue["next_offset"].as_u64().unwrap()).sum();
+    let queues = topic["offsets"].as_array().unwrap();
+    let stored: u64 = queues.iter().map(|queue| queue["next_offset"].as_u64().unwrap()).sum();
     while (seen.count() as u64) < stored {
         seen.add(&tail.expect("message").await);
     }
