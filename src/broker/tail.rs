@@ -220,7 +220,7 @@ fn resumed(id: TopicId, topic: &Topic, place: TailPlace) -> Result<Vec<u64>, Bro
         |queue: usize, offset: u64| topic.queues.get(queue).is_none_or(|state| offset > state.next_offset);
     if place.offsets.iter().enumerate().any(|(queue, offset)| beyond(queue, *offset)) {
         let text = format!(
-            "topic '{name}' never came as far as this event, as after restoring an older backup; begin anew, without its id"
+            "topic '{name}' never came as far as this event (an older backup?); begin anew, without its id"
         );
         return Err(BrokerError::Gone(text));
     }

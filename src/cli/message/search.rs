@@ -109,7 +109,8 @@ mod tests {
     async fn a_search_goes_on_over_answers_that_found_nothing() {
         let broker = FakeBroker::start(|seen| {
             let page = if seen.path.contains("cursor=two") {
-                r#"{"messages":[{"id":"i","queue":1,"offset":7,"keys":["k"],"body":"x\ny"}],"next_cursor":null,"index_complete":false}"#
+                r#"{"messages":[{"id":"i","queue":1,"offset":7,"keys":["k"],"body":"x\ny"}],
+                    "next_cursor":null,"index_complete":false}"#
             } else {
                 r#"{"messages":[],"next_cursor":"two","truncated":true,"index_complete":true}"#
             };

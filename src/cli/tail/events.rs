@@ -94,7 +94,8 @@ impl Events {
 mod tests {
     use super::*;
 
-    const STREAM: &[u8] = b"retry: 1000\nid: a\n\nid: b\ndata: {\"x\":\ndata: 1}\n\n:\n\nevent: end\r\nid: c\r\ndata: {}\r\n\r\nid: d\ndata: cut";
+    const STREAM: &[u8] = b"retry: 1000\nid: a\n\nid: b\ndata: {\"x\":\ndata: 1}\n\n:\n\n\
+        event: end\r\nid: c\r\ndata: {}\r\n\r\nid: d\ndata: cut";
 
     #[test]
     fn events_are_read_however_the_stream_is_cut() {
