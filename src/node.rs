@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::broker::{self, Broker, Running};
 use crate::config::{Resolved, ServeArgs, Setting};
+use crate::model::EXPORTS_MAX;
 use crate::replication::{self, Replication, ReplicationError};
 use crate::storage::index::{self, Index, IndexError, IndexOptions};
 use crate::storage::vfs::RealFs;
@@ -220,6 +221,7 @@ fn api_options(args: &ServeArgs, settings: &[Setting]) -> api::Options {
         stall_timeout: args.stall_timeout,
         max_sockets: args.max_sockets,
         sockets: Arc::new(Semaphore::new(args.max_sockets)),
+        exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         allowed_origins: args.allowed_origins.clone(),
         loopback: args.listen.ip().is_loopback(),
         pages: pages(),

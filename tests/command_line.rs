@@ -157,7 +157,22 @@ fn what_a_command_fails_at_becomes_a_dead_letter_and_goes_back() {
     let again = ends(&broker, 0, &["consume", "strict", "--topic", "orders", "--max", "1", "-o", "ndjson"]);
     let again: Value = serde_json::from_str(&again).unwrap();
     assert_eq!((&again["id"], &again["round"]), (&letters[0]["id"], &2.into()));
-    ends(&broker, 0, &["dlq", "redrive", "strict", "--all"]);
+    let would = ends(&broker, 0, &["dlq", "redrive", "strict", "--failure", "exit code 1", "--dry-run"]);
+    assert_eq!(would, "1 dead letters would move\n");
+    let other = letters[1]["id"].as_str().unwrap();
+    assert_eq!(ends(&broker, 0, &["dlq", "export", "strict", "--after", other]), "");
+    ends(&broker, 0, &["topic", "create", "parked"]);
+    let job =
+        ends(&broker, 0, &["dlq", "redrive", "strict", "--all", "--to", "parked", "--wait", "-o", "json"]);
+    let job: Value = serde_json::from_str(&job).unwrap();
+    assert_eq!((&job["state"], &job["moved"]), (&"done".into(), &1.into()), "{job}");
+    let id = job["id"].as_str().unwrap();
+    assert!(ends(&broker, 0, &["jobs", "list"]).contains("strict  parked  done"));
+    assert!(ends(&broker, 0, &["jobs", "show", id]).contains("looked      1/1"));
+    ends(&broker, 1, &["jobs", "cancel", id]);
+    let parked = ends(&broker, 0, &["consume", "park", "--topic", "parked", "--max", "1", "-o", "ndjson"]);
+    let parked: Value = serde_json::from_str(&parked).unwrap();
+    assert_eq!(parked["properties"]["dlq_origin_id"], *other);
     assert_eq!(ends(&broker, 0, &["dlq", "purge", "strict", "--force"]), "0 dead letters of strict purged\n");
 }
 

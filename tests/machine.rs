@@ -12,6 +12,8 @@
     reason = "a test that cannot go on should say so at once"
 )]
 
+#[path = "machine/jobs.rs"]
+mod jobs;
 mod world;
 
 use std::collections::BTreeMap;
@@ -136,6 +138,8 @@ impl Story {
             }
             "show" => return self.show(words.plain[1]),
             "keys" => return format!("{} remembered", self.world.machine.remembered_keys()),
+            "jobs" => return jobs::all(&self.world),
+            "peek" => return jobs::peek(&self.world, words.plain[1]),
             _ => {}
         }
         let receipts = self.receipts.clone();
@@ -143,6 +147,14 @@ impl Story {
             let time = START.plus(words.millis("time").unwrap());
             self.world.offsets_at(time)
         });
+        let step = match words.plain[0] {
+            "step" => {
+                let id = words.plain[1].parse().unwrap();
+                let looks = words.number("looks").map_or(usize::MAX, |looks| usize::try_from(looks).unwrap());
+                self.world.job_step(id, looks)
+            }
+            _ => None,
+        };
         let sweep = self.world.expired();
         let bodies: BTreeMap<_, _> =
             self.world.messages.keys().map(|position| (self.world.body(*position), *position)).collect();
@@ -154,6 +166,15 @@ impl Story {
                 match words.plain[0] {
                     "sweep" => Answer::Text(format!("{} expired", draft.expire_sweep(&sweep))),
                     "redrive" => Answer::Text(redrive(draft, &words, &bodies)),
+                    "step" => Answer::Text(match &step {
+                        Some(step) if draft.advance_job(step) => "came further".to_owned(),
+                        Some(_) => "not now".to_owned(),
+                        None => "does not run".to_owned(),
+                    }),
+                    "job" => jobs::start(draft, &words),
+                    "cancel" => {
+                        text(draft.cancel_job(words.plain[1].parse().unwrap()), |()| "cancelled".to_owned())
+                    }
                     "ack" | "nack" | "extend" | "dead-letter" | "give-back" | "broken" => {
                         Answer::Text(settle(draft, &words, &receipts))
                     }

@@ -315,30 +315,6 @@ impl Model {
         Ok(())
     }
 
-    fn redrive(&mut self) -> Checked {
-        let group = self.below(self.groups.len());
-        let Some(at) = self.sent.iter().position(|sent| sent.by_group[group].state == State::Dead) else {
-            return Ok(());
-        };
-        let (topic, queue, position) = (self.sent[at].topic, self.sent[at].queue, self.sent[at].position);
-        let turn = self.groups[group].turns.entry((topic, queue)).or_default();
-        *turn += 1;
-        let place = (self.end(topic, queue) - 1, self.groups[group].turns[&(topic, queue)]);
-        let seen = &mut self.sent[at].by_group[group];
-        *seen = Seen {
-            state: State::Ready,
-            failures: 0,
-            place,
-            never_expires: true,
-            ran_out: None,
-            nacked: None,
-            ..*seen
-        };
-        let group_name = self.groups[group].name.parse().unwrap();
-        let (answer, _) = self.world.decide(|draft, _| draft.redrive(&group_name, &[position]));
-        ensure(matches!(answer.as_deref(), Ok([Ok(())])), || format!("I8: no such dead letter: {answer:?}"))
-    }
-
     fn seek(&mut self) -> Checked {
         let group = self.below(self.groups.len());
         let topics = self.groups[group].topics;

@@ -1,9 +1,8 @@
-//! Dead letters: list, look at one, send back, throw away.
+//! Dead letters: list, look at one, throw away. `redrive.rs` sends them back, `export.rs` hands them all out.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
 
 use super::extract::{Answer, Call, json, list, read_json};
 use super::groups::Nothing;
@@ -13,7 +12,7 @@ use super::options::Api;
 use super::problem::Problem;
 use crate::broker::{BrokerError, DeadLetterView};
 use crate::machine::Refusal;
-use crate::model::{GroupName, MessageId, SETTLE_MAX};
+use crate::model::{GroupName, MessageId};
 
 /// `GET /v1/groups/{group}/dead-letters`
 pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
@@ -49,7 +48,8 @@ pub(super) async fn show(State(api): State<Api>, mut call: Call) -> Answer {
     Ok(json(StatusCode::OK, out))
 }
 
-fn write_dead_letter(out: &mut Json, view: &DeadLetterView) {
+/// The fields of a dead letter, without its message.
+pub(super) fn write_dead_letter(out: &mut Json, view: &DeadLetterView) {
     out.key("id");
     out.plain(view.id);
     out.key("topic");
@@ -65,53 +65,6 @@ fn write_dead_letter(out: &mut Json, view: &DeadLetterView) {
     out.key("failures");
     out.value(&view.failures);
     out.number_field("failures_total", view.failures_total.into());
-}
-
-/// Which dead letters go back. By filter is a job, which does not work yet.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RedriveForm {
-    ids: Vec<String>,
-}
-
-/// `POST /v1/groups/{group}/dead-letters/redrive`
-pub(super) async fn redrive(State(api): State<Api>, call: Call, body: Body) -> Answer {
-    let group: GroupName = call.path("group")?;
-    call.query.finish()?;
-    let form: RedriveForm = read_json(&api, body).await?;
-    if form.ids.len() > SETTLE_MAX {
-        return Err(Problem::too_large("ids in one request", SETTLE_MAX));
-    }
-    let mut ids: Vec<MessageId> = Vec::with_capacity(form.ids.len());
-    for (at, id) in form.ids.iter().enumerate() {
-        ids.push(id.parse().map_err(|_| Problem::pointer(format!("/ids/{at}"), "is not a message id"))?);
-    }
-    let outcomes = api.broker.redrive(group, ids.clone()).await?;
-    let mut failed = 0;
-    let mut out = Json::with_capacity(64 * ids.len() + 32);
-    out.open();
-    out.key("results");
-    out.open_list();
-    for (id, outcome) in ids.iter().zip(outcomes) {
-        out.open();
-        out.key("id");
-        out.plain(id);
-        out.key("status");
-        match outcome {
-            Ok(()) => out.plain("ok"),
-            Err(refusal) => {
-                failed += 1;
-                out.plain("failed");
-                out.key("problem");
-                Problem::from(refusal).write(&mut out, None);
-            }
-        }
-        out.close();
-    }
-    out.close_list();
-    out.number_field("failed", failed);
-    out.close();
-    Ok(json(StatusCode::OK, out))
 }
 
 /// `POST /v1/groups/{group}/dead-letters/purge`

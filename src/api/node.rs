@@ -149,6 +149,11 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("contains_bytes_max", count(model::CONTAINS_BYTES_MAX)),
         ("tails_max", count(model::TAILS_MAX)),
         ("tail_for_ms_max", super::tail::longest_ms(&api.options)),
+        ("jobs_max", count(model::JOBS_MAX)),
+        ("jobs_running_max", count(model::JOBS_RUNNING_MAX)),
+        ("redrive_rate_max", model::REDRIVE_RATE_MAX.into()),
+        ("dry_run_reads_max", count(model::DRY_RUN_READS_MAX)),
+        ("exports_max", count(model::EXPORTS_MAX)),
     ];
     out.open();
     for (name, value) in limits {

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::problem::Row;
 use crate::broker::Broker;
-use crate::model::SOCKETS_MAX;
+use crate::model::{EXPORTS_MAX, SOCKETS_MAX};
 
 /// Settings of the interface. Shared by the routes and the accept loop.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ pub struct Options {
     pub max_sockets: usize,
     /// One permit per WebSocket; as many as `max_sockets`.
     pub sockets: Arc<Semaphore>,
+    /// One permit per export of dead letters.
+    pub exports: Arc<Semaphore>,
 }
 
 /// The defaults of `whimbrel serve`, for tests and for embedding.
@@ -73,6 +75,7 @@ impl Default for Options {
             open: TaskTracker::new(),
             max_sockets: SOCKETS_MAX,
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         }
     }
 }

@@ -207,7 +207,11 @@ impl From<&Refusal> for Problem {
             Refusal::ConfirmNeeded { .. } => Code::ConfirmNeeded,
             Refusal::Exists(_) => Code::Exists,
             Refusal::Stale { .. } | Refusal::Absent(_) => Code::Stale,
-            Refusal::TooManyTopics(_) | Refusal::TooManyGroups(_) => Code::LimitReached,
+            Refusal::TooManyTopics(_) | Refusal::TooManyGroups(_) | Refusal::TooManyJobs(_) => {
+                Code::LimitReached
+            }
+            Refusal::JobNotFound(_) => Code::JobNotFound,
+            Refusal::JobRunning { .. } | Refusal::JobEnded(_) => Code::Conflict,
             Refusal::TooManyHeld(_) => Code::Overloaded,
             Refusal::DeadLetterNotFound => Code::DeadLetterNotFound,
             Refusal::TopicGone(_) => Code::TopicGone,

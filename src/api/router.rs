@@ -9,8 +9,8 @@ use axum::routing::{delete, get, post};
 use super::options::{Api, Options};
 use super::problem::{Code, Problem};
 use super::{
-    backup, clients, config, dead_letters, groups, messages, node, produce, receive, settle, stream, tail,
-    topics,
+    backup, clients, config, dead_letters, export, groups, jobs, messages, node, produce, receive, redrive,
+    settle, stream, tail, topics,
 };
 use crate::broker::Broker;
 
@@ -45,9 +45,12 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .route("/v1/groups/{group}/dead-letter", post(settle::dead_letter_all))
         .route("/v1/receipts/{receipt}", delete(settle::ack_receipt))
         .route("/v1/groups/{group}/dead-letters", get(dead_letters::index))
-        .route("/v1/groups/{group}/dead-letters/redrive", post(dead_letters::redrive))
+        .route("/v1/groups/{group}/dead-letters/redrive", post(redrive::redrive))
         .route("/v1/groups/{group}/dead-letters/purge", post(dead_letters::purge))
+        .route("/v1/groups/{group}/dead-letters/export", get(export::export))
         .route("/v1/groups/{group}/dead-letters/{id}", get(dead_letters::show))
+        .route("/v1/jobs", get(jobs::index))
+        .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
         .route("/v1/ws", get(stream::upgrade))
         .route("/v1/clients", get(clients::index))
         .route("/v1/clients/{id}", delete(clients::disconnect))

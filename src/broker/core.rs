@@ -38,6 +38,8 @@ pub(super) struct Core {
     pub(super) serving: AtomicBool,
     /// Told when `serving` becomes true.
     pub(super) served: Notify,
+    /// Told when a job was started.
+    pub(super) job_started: Notify,
     /// Told when something besides a batch may have made messages reachable (index progress, free space).
     pub(super) nudge: Notify,
     /// Set once, when the broker stops.

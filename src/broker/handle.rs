@@ -12,9 +12,7 @@ use crate::machine::{
     Candidates, Draft, Leased, NewMessage, ProduceRequest, ReceiveRequest, Received, Refusal, SeekCounts,
     SeekTo, SettleOp, SettleStatus,
 };
-use crate::model::{
-    GroupId, GroupName, MessageId, Position, QueueNo, Receipt, Timestamp, TopicId, TopicName,
-};
+use crate::model::{GroupId, GroupName, MessageId, QueueNo, Receipt, Timestamp, TopicId, TopicName};
 
 use super::ask::{Adjustment, Ask, Request, Subscriber, Waiting};
 use super::clients::Listing;
@@ -273,19 +271,6 @@ impl Broker {
             _ => Candidates::default(),
         };
         Ok(self.decide(0, move |draft| draft.seek((&group, &topic), to, dry_run, &candidates)).await?.0)
-    }
-
-    /// Sends dead letters back to the end of their lanes.
-    ///
-    /// # Errors
-    /// See [`BrokerError`].
-    pub async fn redrive(
-        &self,
-        group: GroupName,
-        ids: Vec<MessageId>,
-    ) -> Result<Vec<Result<(), Refusal>>, BrokerError> {
-        let positions: Vec<Position> = ids.into_iter().map(|id| id.position).collect();
-        Ok(self.decide(0, move |draft| draft.redrive(&group, &positions)).await?.0)
     }
 
     /// Throws all dead letters of a group away; answers how many there were.

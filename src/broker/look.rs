@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::machine::{Dead, Fact, FailCause, Group, Machine, Topic};
+use crate::machine::{Dead, Group, Machine, Topic};
 use crate::model::{GroupId, GroupName, MessageId, Position, TopicId, TopicName};
 
 use super::clients::Members;
@@ -249,12 +249,22 @@ impl Broker {
         let (_, group) = find_group(&machine, group)?;
         let missing = || BrokerError::NotFound(format!("group '{}' has no dead letter {id}", group.name));
         let dead = group.dead.get(&id.position).ok_or_else(missing)?;
+        self.shown_letter(id.position, dead)
+    }
+
+    /// A dead letter with its history and its message, read from the log.
+    pub(super) fn shown_letter(
+        &self,
+        position: Position,
+        dead: &Dead,
+    ) -> Result<(DeadLetterView, StoredMessage), BrokerError> {
         let history = dead.history.as_deref();
         let positions = history.into_iter().flat_map(|history| history.first.iter().chain(&history.last));
-        let failures = positions.map(|position| self.failure(*position)).collect::<Result<Vec<_>, _>>()?;
-        let logged = read::logged(&self.core, id.position)?;
+        let failures =
+            positions.map(|position| read::failure(&self.core, *position)).collect::<Result<Vec<_>, _>>()?;
+        let logged = read::logged(&self.core, position)?;
         let message = StoredMessage {
-            id,
+            id: MessageId::new(position),
             topic: dead.topic_name.clone(),
             queue: dead.queue,
             offset: Some(dead.offset),
@@ -262,24 +272,7 @@ impl Broker {
             due: None,
             message: logged.message,
         };
-        Ok((dead_letter_view(id.position, dead, failures), message))
-    }
-
-    /// One failed delivery, read from the log.
-    fn failure(&self, position: Position) -> Result<FailureView, BrokerError> {
-        let log = self.core.replication.log();
-        let fault = |what: &dyn std::fmt::Display| {
-            BrokerError::Fault(format!("a failure at {position:?} cannot be read: {what}"))
-        };
-        let at = read::time_of(log, position.index).map_err(|error| fault(&error))?;
-        let fact = self.core.replication.fact(position).map_err(|error| fault(&error))?;
-        let cause = match fact {
-            Some(Fact::Failed { cause, .. }) => Some(cause),
-            Some(Fact::Dead { cause, .. }) => cause,
-            _ => return Err(fault(&"no failure stands there")),
-        };
-        let (cause, reason) = cause.as_ref().map_or(("unknown", None), FailCause::words);
-        Ok(FailureView { at, cause, reason: reason.map(String::from) })
+        Ok((dead_letter_view(position, dead, failures), message))
     }
 }
 
@@ -323,7 +316,11 @@ fn topic_view(machine: &Machine, (id, topic): (TopicId, &Topic)) -> TopicView {
     }
 }
 
-fn dead_letter_view(position: Position, dead: &Dead, failures: Vec<FailureView>) -> DeadLetterView {
+pub(super) fn dead_letter_view(
+    position: Position,
+    dead: &Dead,
+    failures: Vec<FailureView>,
+) -> DeadLetterView {
     DeadLetterView {
         id: MessageId::new(position),
         topic: dead.topic_name.clone(),
@@ -339,7 +336,7 @@ fn dead_letter_view(position: Position, dead: &Dead, failures: Vec<FailureView>)
 }
 
 /// Makes one page of `rows`; a cursor follows when there are more.
-fn page<R, V>(
+pub(super) fn page<R, V>(
     rows: impl Iterator<Item = R>,
     limit: usize,
     cursor: impl Fn(&R) -> String,

@@ -18,11 +18,13 @@ mod explain;
 mod handle;
 mod health;
 mod indexer;
+mod jobs;
 mod lag;
 mod look;
 mod produce;
 mod proposer;
 mod read;
+mod redrive;
 mod room;
 mod scrub;
 mod search;
@@ -44,12 +46,13 @@ pub use explain::{Affects, Cause, Explanation, Finding};
 pub use handle::{Broker, ProduceAnswer, ProducedMessage, SettleAnswer, Waited};
 pub use produce::ProducedOn;
 pub use read::{Browsed, DeliveredMessage, Loaded, Loading, StoredMessage};
+pub use redrive::RedriveAnswer;
 pub use search::{Search, SearchFound, SearchPlace};
 pub use start::{Applying, Options, Running, StartError};
 pub use subscription::{CloseHow, CreditMode, Pushed, SubscribeRequest, Subscription};
 pub use tail::{Tail, TailEvent, TailFrom, TailRequest, TailRound, TailWhat};
 pub use trace::{Details, Gap, Happening, Trace, TraceCursor, TraceEvent};
 pub use views::{
-    ClientGroupView, ClientView, DeadLetterView, FailureView, GroupTopicView, GroupView, NodeView, Page,
-    QueueView, Readiness, TopicView,
+    ClientGroupView, ClientView, DeadLetterView, DryRun, ExportPage, FailureView, GroupTopicView, GroupView,
+    JobView, NodeView, Page, QueueView, Readiness, TopicView,
 };

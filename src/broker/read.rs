@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use crate::machine::{BatchHeader, Leased, ProducedAs, ProducedMeta, decode_message};
+use crate::machine::{BatchHeader, Fact, FailCause, Leased, ProducedAs, ProducedMeta, decode_message};
 use crate::model::wire::DecodeError;
 use crate::model::{
     Attributes, GroupId, Message, MessageId, Position, QueueEntry, QueueNo, Receipt, Timestamp, TopicName,
@@ -16,6 +16,7 @@ use crate::storage::Log;
 
 use super::core::Core;
 use super::error::BrokerError;
+use super::views::FailureView;
 
 /// A message that was leased to a consumer.
 #[derive(Clone, Debug)]
@@ -191,6 +192,23 @@ pub(super) fn time_of(log: &Log, index: u64) -> Result<Timestamp, BrokerError> {
     let header =
         log.part(index, 0).map_err(|error| fault(&error))?.ok_or_else(|| fault(&"its segment is gone"))?;
     Ok(BatchHeader::decode(&header).map_err(|error| fault(&error))?.time)
+}
+
+/// One failed delivery, read from the log.
+pub(super) fn failure(core: &Core, position: Position) -> Result<FailureView, BrokerError> {
+    let log = core.replication.log();
+    let fault = |what: &dyn std::fmt::Display| {
+        BrokerError::Fault(format!("a failure at {position:?} cannot be read: {what}"))
+    };
+    let at = time_of(log, position.index).map_err(|error| fault(&error))?;
+    let fact = core.replication.fact(position).map_err(|error| fault(&error))?;
+    let cause = match fact {
+        Some(Fact::Failed { cause, .. }) => Some(cause),
+        Some(Fact::Dead { cause, .. }) => cause,
+        _ => return Err(fault(&"no failure stands there")),
+    };
+    let (cause, reason) = cause.as_ref().map_or(("unknown", None), FailCause::words);
+    Ok(FailureView { at, cause, reason: reason.map(String::from) })
 }
 
 /// The queue entry of a scheduled message, without the offset and times it gets when it becomes ready, and its

@@ -23,7 +23,7 @@ use super::indexer::Indexer;
 use super::proposer::Proposer;
 use super::room::Room;
 use super::tally::{self, Tallies};
-use super::{clock, duties, scrub, tails, trails};
+use super::{clock, duties, jobs, scrub, tails, trails};
 
 /// Most requests that may wait to be decided.
 const REQUESTS_MAX: usize = 65_536;
@@ -113,6 +113,7 @@ impl Running {
             inbox: applying.inbox.clone(),
             serving: AtomicBool::new(false),
             served: Notify::new(),
+            job_started: Notify::new(),
             nudge: Notify::new(),
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
@@ -136,6 +137,7 @@ impl Running {
         let proposer = agreement.spawn(Proposer::new(core, asked).run());
         let duties = vec![
             tokio::spawn(duties::run(broker.clone())),
+            tokio::spawn(jobs::run(broker.clone())),
             tokio::spawn(scrub::run(broker.clone())),
             tokio::spawn(tally::run(broker.clone())),
             tokio::spawn(trails::run(broker.clone())),

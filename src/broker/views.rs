@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::error::BrokerError;
+use super::read::StoredMessage;
 use crate::machine::Version;
 use crate::model::{
-    ClientId, DeadReason, GroupName, GroupSettings, MessageId, Millis, QueueNo, Timestamp, TopicName,
-    TopicSettings,
+    ClientId, DeadLetterFilter, DeadReason, GroupName, GroupSettings, JobId, MessageId, Millis, QueueNo,
+    Timestamp, TopicName, TopicSettings,
 };
 
 /// One page of a list, and where the next begins.
@@ -168,6 +170,61 @@ pub struct DeadLetterView {
     pub failures: Vec<FailureView>,
     /// Failed deliveries over all rounds.
     pub failures_total: u32,
+}
+
+/// What a redrive would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DryRun {
+    /// Dead letters that would move.
+    pub would_move: u64,
+    /// Dead letters looked at.
+    pub looked: u64,
+    /// Whether there are more that were not looked at.
+    pub truncated: bool,
+}
+
+/// A stretch of a group's dead letters.
+#[derive(Clone, Debug, Default)]
+pub struct ExportPage {
+    /// Each with its message, or why that cannot be read.
+    pub letters: Vec<(DeadLetterView, Result<StoredMessage, BrokerError>)>,
+    /// The last of them when there are more behind it.
+    pub next: Option<MessageId>,
+}
+
+/// A job.
+#[derive(Clone, Debug)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// The group.
+    pub group: GroupName,
+    /// Which dead letters it moves.
+    pub filter: Arc<DeadLetterFilter>,
+    /// Where they go; none: back.
+    pub to: Option<TopicName>,
+    /// At most this many a second.
+    pub rate_per_s: Option<u32>,
+    /// `running`, `done`, `cancelled` or `failed`.
+    pub state: &'static str,
+    /// Why it failed.
+    pub error: Option<&'static str>,
+    /// Dead letters of the group when it started.
+    pub total: u64,
+    /// Those it has looked at.
+    pub looked: u64,
+    /// Those that moved.
+    pub moved: u64,
+    /// Those that fit and could not be moved, or could not be read.
+    pub failed: u64,
+    /// Moved a second so far, on average.
+    pub moved_per_s: u64,
+    /// How long it may still run; none when it ended or that is not known.
+    pub eta_ms: Option<Millis>,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// When it ended; none: it runs.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// One failed delivery.

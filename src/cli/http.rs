@@ -265,6 +265,42 @@ impl Client {
         Ok(answer)
     }
 
+    /// Sends one request and hands its answer on piece by piece, however long it is. The timeout bounds each piece.
+    ///
+    /// # Errors
+    /// As [`Client::send`], and what `take` says; what was handed on stays so.
+    pub(crate) async fn stream(
+        &mut self,
+        call: Call,
+        mut take: impl FnMut(&[u8]) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let what = format!("{} {}", call.method, call.path);
+        let limit = self.timeout.saturating_add(call.wait);
+        let late = || CliError::TimedOut { what: what.clone(), waited: limit };
+        let mut sender = self.connection().await?;
+        let request = self.request(call)?;
+        let answered = tokio::time::timeout(limit, sender.send_request(request)).await;
+        let response = answered.map_err(|_| late())?.map_err(|error| self.lost(&what, &error))?;
+        let (head, mut body) = response.into_parts();
+        let broken = |error: hyper::Error| CliError::Broken { what: what.clone(), reason: error.to_string() };
+        let mut refusal = Vec::new();
+        while let Some(frame) = tokio::time::timeout(limit, body.frame()).await.map_err(|_| late())? {
+            let Ok(piece) = frame.map_err(broken)?.into_data() else { continue };
+            if head.status.is_success() {
+                take(&piece)?;
+            } else if refusal.len() < ANSWER_BYTES_MAX {
+                refusal.extend_from_slice(&piece);
+            }
+        }
+        self.sender = Some(sender);
+        if head.status.is_success() {
+            return Ok(());
+        }
+        let mut problem = Problem::read(head.status.as_u16(), &Bytes::from(refusal));
+        problem.retry_after = retry_after(&head.headers);
+        Err(CliError::Refused(Box::new(problem)))
+    }
+
     /// The address that the next request goes to first.
     fn url(&self) -> Option<&BaseUrl> {
         self.urls.first()

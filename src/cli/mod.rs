@@ -34,6 +34,8 @@ pub mod error;
 pub mod group;
 /// A small HTTP/1.1 client with one kept-alive connection.
 pub mod http;
+/// `whimbrel jobs`: what runs on its own.
+pub mod jobs;
 /// Lists, page by page.
 mod list;
 /// `whimbrel message`: one message, or a search for some.
@@ -111,6 +113,9 @@ pub enum ClientCommand {
     /// Dead letters of a group: list, show, redrive, purge, export
     #[command(subcommand, after_help = EXIT_CODES)]
     Dlq(dlq::DlqCommand),
+    /// Jobs, which redrive dead letters by filter: list, show, cancel
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Jobs(jobs::JobsCommand),
     /// Show one message, search for messages, or trace what happened to one; changes nothing
     #[command(after_help = EXIT_CODES)]
     Message(message::MessageArgs),
@@ -172,6 +177,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Group(command) => on_runtime(command.run()),
         ClientCommand::Clients(command) => on_runtime(command.run()),
         ClientCommand::Dlq(command) => on_runtime(command.run()),
+        ClientCommand::Jobs(command) => on_runtime(command.run()),
         ClientCommand::Message(args) => on_runtime(message::run(args)),
         ClientCommand::Doctor(args) => on_runtime(doctor::run(args)),
         ClientCommand::Backup(args) => on_runtime(backup::run(args)),

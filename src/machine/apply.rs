@@ -113,6 +113,8 @@ impl Machine {
             Fact::Redriven { group, positions, places } => {
                 self.apply_redriven(*group, (positions, places), at, effects);
             }
+            Fact::DeadMoved { group, positions } => self.apply_moved(*group, positions, at),
+            Fact::Job(fact) => self.apply_job(fact, time),
             Fact::DeadPurged { group } => self.apply_purged(*group),
             Fact::Kept { topic, firsts } => self.apply_kept(*topic, firsts),
             Fact::Swept { count } => self.apply_swept(*count, time),

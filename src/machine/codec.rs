@@ -41,6 +41,8 @@
 //! | Forgotten | 25 | topic, until |
 //! | Delivered | 26 | see `delivered.rs`; 11 as well, which older versions wrote |
 //! | Redriven | 27 | as 20, then for each its place: offset as delta to the one before, turn; older versions wrote 20 |
+//! | DeadMoved | 28 | as Redriven |
+//! | Job | 29 | see `jobs.rs` |
 //!
 //! *place*: offset, turn. *places*: count, each: offset as delta to the one before, turn. *position*: index plus 1
 //! (0: this very entry), slot. *cause*: byte 0 none, 1 ran out, 2 broken, 3 nacked, 4 nacked with a reason (text), 5
@@ -48,6 +50,7 @@
 
 mod delivered;
 pub(super) mod fields;
+pub(super) mod jobs;
 mod produced;
 mod remembered;
 #[cfg(test)]
@@ -56,7 +59,7 @@ mod tests;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::model::wire::{DecodeError, Reader, put_count, put_number, put_text};
-use crate::model::{GroupId, Place, QueueNo, Timestamp, TopicId};
+use crate::model::{GroupId, Place, Position, QueueNo, Timestamp, TopicId};
 
 use super::facts::{Batch, Fact};
 use fields::{Fields, put_cause, put_json, put_offset, put_place, put_places, put_reason, put_starts};
@@ -101,6 +104,8 @@ mod kind {
     pub(super) const FORGOTTEN: u8 = 25;
     pub(super) const DELIVERED_SINCE: u8 = 26;
     pub(super) const REDRIVEN_TO: u8 = 27;
+    pub(super) const DEAD_MOVED: u8 = 28;
+    pub(super) const JOB: u8 = 29;
 }
 
 /// The header of a batch: everything but its facts.
@@ -318,14 +323,14 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
             }
         }
         Fact::Redriven { group, positions, places } if places.is_empty() => {
-            put_numbers(out, kind::REDRIVEN, [group.0]);
-            fields::put_positions(out, positions);
+            put_dead(out, kind::REDRIVEN, *group, positions);
         }
         Fact::Redriven { group, positions, places } => {
-            put_numbers(out, kind::REDRIVEN_TO, [group.0]);
-            fields::put_positions(out, positions);
+            put_dead(out, kind::REDRIVEN_TO, *group, positions);
             put_places(out, places);
         }
+        Fact::DeadMoved { group, positions } => put_dead(out, kind::DEAD_MOVED, *group, positions),
+        Fact::Job(fact) => jobs::put_job(out, fact),
         Fact::DeadPurged { group } => put_numbers(out, kind::DEAD_PURGED, [group.0]),
         Fact::Kept { topic, firsts } => {
             put_numbers(out, kind::KEPT, [topic.0]);
@@ -352,6 +357,11 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
         | Fact::RetryDue { .. }
         | Fact::Expired { .. } => {}
     }
+}
+
+fn put_dead(out: &mut BytesMut, kind: u8, group: GroupId, positions: &[Position]) {
+    put_numbers(out, kind, [group.0]);
+    fields::put_positions(out, positions);
 }
 
 fn put_numbers<const N: usize, T: Into<u64>>(out: &mut BytesMut, kind: u8, numbers: [T; N]) {
@@ -450,6 +460,8 @@ fn rare(kind: u8, reader: &mut Reader<'_>) -> Result<Fact, DecodeError> {
             }
             Fact::Redriven { group, positions, places }
         }
+        kind::DEAD_MOVED => Fact::DeadMoved { group: reader.group()?, positions: reader.positions()? },
+        kind::JOB => Fact::Job(jobs::job(reader)?),
         kind::DEAD_PURGED => Fact::DeadPurged { group: reader.group()? },
         kind::KEPT => {
             let topic = reader.topic()?;

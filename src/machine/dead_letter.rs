@@ -1,10 +1,9 @@
-//! Dead letters: how a message becomes one, goes back, or is thrown away.
+//! Dead letters: how a message becomes one, or is thrown away. `redrive.rs` has how it goes back.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::QueueEntry;
-use crate::model::{DeadReason, GroupId, GroupName, Place, Position, QueueNo, Timestamp, TopicId, TopicName};
+use crate::model::{DeadReason, GroupId, GroupName, Place, Position, Timestamp, TopicName};
 
 use super::apply::Effects;
 use super::draft::Draft;
@@ -13,49 +12,9 @@ use super::facts::{Expiry, Fact, FailCause};
 use super::progress::{OpenProgress, Where, resolve};
 use super::refusal::Refusal;
 use super::requests::SettledAs;
-use super::state::{Dead, Item, ItemState, LastEnd, Machine};
+use super::state::{Dead, Item, Machine};
 
 impl Draft {
-    /// Sends dead letters back to the end of their lanes, each in a new round; the answers are in input order.
-    ///
-    /// # Errors
-    /// When there is no such group.
-    pub fn redrive(
-        &mut self,
-        group: &GroupName,
-        positions: &[Position],
-    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
-        let (id, group) = self.machine.find_group(group)?;
-        let mut chosen = BTreeSet::new();
-        let mut going = Vec::new();
-        let mut places = Vec::new();
-        let mut turns: BTreeMap<(TopicId, QueueNo), u32> = BTreeMap::new();
-        let mut results = Vec::with_capacity(positions.len());
-        for position in positions {
-            let Some(dead) = group.dead.get(position) else {
-                results.push(Err(Refusal::DeadLetterNotFound));
-                continue;
-            };
-            let Some(progress) = group.progress.get(&(dead.topic, dead.queue)) else {
-                results.push(Err(Refusal::TopicGone(dead.topic_name.clone())));
-                continue;
-            };
-            if !chosen.insert(*position) {
-                results.push(Err(Refusal::DeadLetterNotFound));
-                continue;
-            }
-            let turn = turns.entry((dead.topic, dead.queue)).or_insert(progress.redrives);
-            *turn = turn.saturating_add(1);
-            going.push(*position);
-            places.push(Place { offset: self.machine.end_of(dead.topic, dead.queue), turn: *turn });
-            results.push(Ok(()));
-        }
-        if !going.is_empty() {
-            self.push(Fact::Redriven { group: id, positions: going, places });
-        }
-        Ok(results)
-    }
-
     /// Throws all dead letters of a group away; answers how many there were.
     ///
     /// # Errors
@@ -215,36 +174,6 @@ impl Machine {
         open.bury(Burial::of_item(item, name, time), reason);
     }
 
-    pub(super) fn apply_redriven(
-        &mut self,
-        group_id: GroupId,
-        (positions, places): (&[Position], &[Place]),
-        at: Position,
-        effects: &mut Effects,
-    ) {
-        let places = places.iter().map(|place| Some(*place)).chain(std::iter::repeat(None));
-        for (named, place) in positions.iter().zip(places) {
-            let position = resolve(*named, at);
-            let Some(dead) = self.groups.get(&group_id).and_then(|group| group.dead.get(&position)) else {
-                continue;
-            };
-            let (topic, queue) = (dead.topic, dead.queue);
-            let end = self.end_of(topic, queue);
-            let Some(mut open) = self.open(Where { group: group_id, topic, queue }, effects) else {
-                continue;
-            };
-            if let Some(dead) = open.take_dead(position) {
-                let turn = open.progress.redrives.saturating_add(1);
-                open.rise(position, dead, place.unwrap_or(Place { offset: end, turn }));
-            }
-        }
-    }
-
-    /// The last offset of a queue: what is redriven goes directly behind it.
-    fn end_of(&self, topic: TopicId, queue: QueueNo) -> u64 {
-        self.next_offset(topic, queue).saturating_sub(1)
-    }
-
     pub(super) fn apply_purged(&mut self, id: GroupId) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         let group = Arc::make_mut(group);
@@ -253,33 +182,6 @@ impl Machine {
         self.held = self.held.saturating_sub(dead.len() as u64);
         if !dead.is_empty() {
             self.dead_trash.push_back(dead);
-        }
-    }
-}
-
-impl OpenProgress<'_> {
-    /// A dead letter goes to `place`, in a new round. A person asked for it, so its TTL does not count again.
-    fn rise(&mut self, position: Position, dead: Dead, place: Place) {
-        self.progress.redrives = self.progress.redrives.max(place.turn);
-        let round = dead.round.saturating_add(1);
-        self.progress.max_round = self.progress.max_round.max(round);
-        let item = Item {
-            position,
-            offset: dead.offset,
-            lane: dead.lane,
-            ready_at: dead.ready_at,
-            expires_at: Timestamp::MAX,
-            body_bytes: dead.body_bytes,
-            round,
-            failures: 0,
-            history: dead.history,
-            state: if self.ordered { ItemState::Parked } else { ItemState::Ready },
-            last: LastEnd::None,
-        };
-        let lane = item.lane;
-        self.put(place, item);
-        if self.ordered {
-            self.promote(lane);
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::model::{Place, Position, Timestamp};
 
 use super::draft::Draft;
 use super::facts::OWN_ENTRY;
+use super::jobs::Job;
 use super::state::{Dead, Group, History, Item, ItemState, LastEnd, Machine, Progress, Schedule, Topic};
 
 impl Machine {
@@ -110,6 +111,26 @@ impl Walk {
                 self.position(told.position);
             }
         }
+        self.number(machine.jobs.len() as u64);
+        for (id, job) in &machine.jobs {
+            self.number(id.0);
+            self.job(job);
+        }
+    }
+
+    fn job(&mut self, job: &Job) {
+        self.number(job.group.0);
+        self.text(job.group_name.as_str());
+        // As with settings: words and integers, and what the log carries too.
+        self.text(&serde_json::to_string(&*job.filter).unwrap_or_default());
+        let (topic, name) = job.to.as_ref().map_or((0, ""), |(topic, name)| (topic.0, name.as_str()));
+        self.number(topic);
+        self.text(name);
+        self.numbers([job.rate_per_s.unwrap_or(0).into(), job.started_at.0, job.total]);
+        self.position(job.cursor.unwrap_or_default());
+        self.numbers([job.not_before.0, job.looked, job.moved, job.failed]);
+        let (end, at) = job.ended.map_or((0, 0), |(end, at)| (1 + end as u64, at.0));
+        self.numbers([end, at]);
     }
 
     fn schedule(&mut self, schedule: &Schedule) {

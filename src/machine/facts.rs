@@ -8,6 +8,7 @@ use crate::model::{
     Timestamp, TopicId, TopicName, TopicSettings,
 };
 
+use super::jobs::JobFact;
 use crate::model::QueueEntry;
 
 /// The index by which a fact names a message of its own entry: the real index is known only once the entry is in the
@@ -226,6 +227,16 @@ pub enum Fact {
         /// the state, and from the log alone it is not known.
         places: Vec<Place>,
     },
+    /// Dead letters left their group for another topic, where the facts directly before accepted each anew, in this
+    /// order.
+    DeadMoved {
+        /// The group.
+        group: GroupId,
+        /// The messages.
+        positions: Vec<Position>,
+    },
+    /// Something happened to a job.
+    Job(JobFact),
     /// All dead letters of a group were thrown away.
     DeadPurged {
         /// The group.
@@ -271,6 +282,8 @@ impl Fact {
             Fact::Expired { places, beyond, .. } => 24 + 12 * places.len() + 40 * beyond.len(),
             Fact::Remembered(remembered) => 48 + 8 * remembered.refused.len(),
             Fact::Redriven { positions, .. } => 16 + 24 * positions.len(),
+            Fact::DeadMoved { positions, .. } => 16 + 12 * positions.len(),
+            Fact::Job(JobFact::Started(_)) => 2_048,
             Fact::Sought { targets, .. } => 24 + 10 * targets.len(),
             Fact::GroupMade { settings, starts, .. } | Fact::GroupChanged { settings, starts, .. } => {
                 settings.about_bytes()

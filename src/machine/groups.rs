@@ -10,6 +10,7 @@ use crate::model::{
 use super::apply::{Effects, Ended};
 use super::draft::{Candidates, Draft};
 use super::facts::Fact;
+use super::jobs::JobEnd;
 use super::progress::Where;
 use super::refusal::Refusal;
 use super::requests::{PutDone, PutMode};
@@ -74,6 +75,7 @@ impl Draft {
             let what = format!("{lag} unsettled messages and {} dead letters", group.dead.len());
             return Err(Refusal::ConfirmNeeded { name: name.to_string(), what });
         }
+        self.end_jobs(|job| job.group == id, JobEnd::GroupDeleted);
         self.push(Fact::GroupDeleted { id });
         Ok(())
     }

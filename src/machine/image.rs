@@ -6,7 +6,7 @@
 //!
 //! | record | byte | fields ([`crate::model::wire`] says how each looks) |
 //! | --- | --- | --- |
-//! | Header | 1, always first | version (byte, 3), now, applied, base, next topic, next group |
+//! | Header | 1, always first | version (byte, 4), now, applied, base, next topic, next group |
 //! | Topic | 2 | topic, name, settings (JSON), made at, next queue, scheduled, count of queues (next offset, first kept), count of groups (group) |
 //! | Group | 3 | group, name, settings (JSON), made at, paused (byte), in flight, retrying |
 //! | Progress | 4 | topic, queue, and a progress of the group before |
@@ -22,12 +22,14 @@
 //! | Schedule trash | 14 | none; scheduled messages of a deleted topic follow; since version 2 |
 //! | Keys | 15 | topic, until: a generation of idempotency keys; since version 3 |
 //! | Key | 16 | a key of the generation before: key (two fixed), fingerprint (fixed), position |
+//! | Job | 17 | see `jobs.rs`; since version 4 |
 //!
 //! `records.rs` has the tables of progress, item and dead letter. What follows from the rest is not written: names,
 //! ready sets, lanes of ordered groups, what was redriven, what is scheduled first, how much is held.
 //! Deadlines are written, leftovers of deleted things included, because a tick counts them.
 
 mod decode;
+mod jobs;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -36,9 +38,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::model::seeded::{self, SeededBug};
 use crate::model::wire::{put_count, put_number, put_text};
-use crate::model::{GroupId, KeyHash, Position, QueueNo, Timestamp, TopicId};
+use crate::model::{GroupId, JobId, KeyHash, Position, QueueNo, Timestamp, TopicId};
 
 use super::codec::fields::{put_json, put_key, put_place, put_position};
+use super::jobs::Job;
 use super::keys::Told;
 use super::state::{
     Dead, Deadline, DeadlineKind, Group, Item, Machine, Progress, Schedule, Scheduled, Topic,
@@ -46,9 +49,9 @@ use super::state::{
 
 pub use decode::ImageDecoder;
 
-/// Version 2 had no keys. Version 1 had neither void ranges nor schedule trash: it is read as a state without any, and
-/// what it still has in the schedule of deleted topics is passed over.
-const VERSION: u8 = 3;
+/// Version 3 had no jobs. Version 2 had no keys. Version 1 had neither void ranges nor schedule trash: it is read as a
+/// state without any, and what it still has in the schedule of deleted topics is passed over.
+const VERSION: u8 = 4;
 
 /// A chunk is closed once it has this many bytes. A record is far smaller, settings aside (at most about half a MiB).
 const CHUNK_BYTES: usize = 512 << 10;
@@ -71,6 +74,7 @@ mod kind {
     pub(super) const SCHEDULE_TRASH: u8 = 14;
     pub(super) const KEYS: u8 = 15;
     pub(super) const KEY: u8 = 16;
+    pub(super) const JOB: u8 = 17;
 }
 
 /// One record, still where it lies in the state.
@@ -90,6 +94,7 @@ enum Record<'a> {
     ScheduleTrash,
     Keys(TopicId, Timestamp),
     Key(KeyHash, Told),
+    Job(JobId, &'a Job),
 }
 
 impl Machine {
@@ -137,6 +142,7 @@ impl Machine {
             schedule_trash,
             held: _,
             keys,
+            jobs,
         } = self;
         std::iter::once(Record::Header(self))
             .chain(topics.iter().map(|(id, topic)| Record::Topic(*id, topic)))
@@ -161,6 +167,7 @@ impl Machine {
                         .chain(generation.iter().map(|(key, told)| Record::Key(key, told)))
                 },
             ))
+            .chain(jobs.iter().map(|(id, job)| Record::Job(*id, job)))
     }
 }
 
@@ -240,6 +247,10 @@ fn put_record(out: &mut BytesMut, record: &Record<'_>) {
             out.put_u8(kind::KEY);
             put_key(out, *key, told.fingerprint);
             put_position(out, told.position);
+        }
+        Record::Job(id, job) => {
+            out.put_u8(kind::JOB);
+            jobs::put_job(out, *id, job);
         }
     }
 }

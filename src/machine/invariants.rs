@@ -43,6 +43,7 @@ impl Machine {
                 format!("a group of topic {name} has no progress")
             })?;
         }
+        self.check_jobs()?;
         self.keys.check()?;
         for (topic, _, _) in self.keys.generations() {
             ensure(self.topics.contains_key(&topic), || format!("keys of {topic:?}, which is gone"))?;

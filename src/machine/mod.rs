@@ -22,12 +22,14 @@ mod held;
 mod idempotency;
 mod image;
 mod invariants;
+mod jobs;
 mod keys;
 mod lane;
 mod produce;
 mod progress;
 mod ranges;
 mod receive;
+mod redrive;
 mod refusal;
 mod requests;
 mod retention;
@@ -53,8 +55,10 @@ pub use facts::{
     ScheduleDue,
 };
 pub use image::ImageDecoder;
+pub use jobs::{Job, JobEnd, JobFact, JobProgressed, JobStarted, JobStep, RedriveOrder};
 pub use keys::{KeyTable, Told};
 pub use ranges::Ranges;
+pub use redrive::Letter;
 pub use refusal::Refusal;
 pub use requests::{
     Accepted, Delay, Leased, NewMessage, ProduceOutcome, ProduceRequest, PutDone, PutMode, ReceiveRequest,

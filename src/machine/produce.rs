@@ -63,7 +63,8 @@ impl Draft {
         Err(Refusal::NoneStored { named, count, of: request.messages.len() })
     }
 
-    fn accept(&mut self, topic: TopicId, new: &NewMessage) -> Result<Accepted, Refusal> {
+    /// Accepts one message, in the queue of its ordering key or the next in turn.
+    pub(super) fn accept(&mut self, topic: TopicId, new: &NewMessage) -> Result<Accepted, Refusal> {
         let due = self.due(new.delay)?;
         let queue = self.queue_for(topic, new)?;
         let state = match due {

@@ -1,6 +1,6 @@
 //! Refusals: deciding says no, nothing changes, and the caller is told why. Never a fault.
 
-use crate::model::{GroupName, QueueNo, TopicName};
+use crate::model::{GroupName, JobId, QueueNo, TopicName};
 
 use super::version::Version;
 
@@ -107,6 +107,23 @@ pub enum Refusal {
     /// A dead letter of a deleted topic cannot go back.
     #[error("the topic '{0}' of this dead letter is deleted or no longer subscribed")]
     TopicGone(TopicName),
+    /// No such job.
+    #[error("there is no job {0}; it may have ended long ago and be forgotten")]
+    JobNotFound(JobId),
+    /// The group has a job that runs.
+    #[error("job {job} of group '{group}' still runs; wait for it, or cancel it with DELETE /v1/jobs/{job}")]
+    JobRunning {
+        /// The group.
+        group: GroupName,
+        /// Its job.
+        job: JobId,
+    },
+    /// A job that ended cannot be cancelled.
+    #[error("job {0} has ended already; there is nothing to cancel")]
+    JobEnded(JobId),
+    /// Too many jobs run.
+    #[error("{0} jobs run already, the most a node runs at once; wait for one, or cancel one")]
+    TooManyJobs(usize),
     /// A subscription names a topic that does not exist.
     #[error("subscriptions name topic '{0}', which does not exist")]
     SubscribedTopicNotFound(TopicName),

@@ -128,6 +128,12 @@ impl Item {
 }
 
 impl History {
+    /// Where the last failure stands in the log.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Position> {
+        self.last.last().or(self.first.last()).copied()
+    }
+
     fn add(&mut self, at: Position) {
         self.total = self.total.saturating_add(1);
         if self.first.len() < REMEMBERED {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet, Vector};
 
 use crate::model::{
-    DeadReason, GroupId, GroupName, GroupSettings, Place, Position, QueueNo, Timestamp, TopicId, TopicName,
-    TopicSettings,
+    DeadReason, GroupId, GroupName, GroupSettings, JobId, Place, Position, QueueNo, Timestamp, TopicId,
+    TopicName, TopicSettings,
 };
 
 use super::idempotency::Keys;
+use super::jobs::Job;
 use super::ranges::Ranges;
 
 /// Everything the log adds up to, except bodies and settled history. Cloning is O(1) and shares everything.
@@ -49,6 +50,8 @@ pub struct Machine {
     pub(super) held: u64,
     /// Idempotency keys of requests that were carried out.
     pub(super) keys: Keys,
+    /// Jobs: those that run, and the last that have ended.
+    pub(super) jobs: OrdMap<JobId, Arc<Job>>,
 }
 
 /// A topic.

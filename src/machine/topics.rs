@@ -9,6 +9,7 @@ use crate::model::{TOPICS_MAX, Timestamp, TopicId, TopicName, TopicSettings};
 use super::apply::Effects;
 use super::draft::Draft;
 use super::facts::Fact;
+use super::jobs::{Job, JobEnd};
 use super::progress::Where;
 use super::refusal::Refusal;
 use super::requests::{PutDone, PutMode};
@@ -69,6 +70,8 @@ impl Draft {
             let what = format!("{kept} messages and {scheduled} scheduled ones");
             return Err(Refusal::ConfirmNeeded { name: name.to_string(), what });
         }
+        let meant = |job: &Job| job.to.as_ref().is_some_and(|(topic, _)| *topic == id);
+        self.end_jobs(meant, JobEnd::TopicDeleted);
         self.push(Fact::TopicDeleted { id });
         Ok(())
     }

@@ -111,7 +111,7 @@ impl Fact {
             | Fact::Failed { topic, queue, place, .. }
             | Fact::Dead { topic, queue, place, .. } => touch(Touch::Place(*topic, *queue, *place)),
             Fact::Sought { topic, .. } => touch(Touch::Topic(*topic)),
-            Fact::Redriven { positions, .. } => {
+            Fact::Redriven { positions, .. } | Fact::DeadMoved { positions, .. } => {
                 positions.iter().for_each(|named| touch(Touch::Message(resolve(*named, own))));
             }
             Fact::GroupMade { id: group, starts, .. } | Fact::GroupChanged { id: group, starts, .. } => {
@@ -128,7 +128,8 @@ impl Fact {
             | Fact::Kept { .. }
             | Fact::Swept { .. }
             | Fact::Remembered(_)
-            | Fact::Forgotten { .. } => {}
+            | Fact::Forgotten { .. }
+            | Fact::Job(_) => {}
         }
     }
 }

@@ -323,6 +323,18 @@ pub enum DeadReason {
     Expired,
 }
 
+impl DeadReason {
+    /// The word for it on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeadReason::MaxAttempts => "max_attempts",
+            DeadReason::Rejected => "rejected",
+            DeadReason::Expired => "expired",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,26 @@ pub struct TopicId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u32);
 
+/// A job, counted from 1 in the order they were started. On the wire it is its number as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<JobId, &'static str> {
+        let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| digits && !text.starts_with('0'));
+        number.map(JobId).ok_or("is not the id of a job, which is a number such as 7")
+    }
+}
+
 /// A queue of a topic, counted from 0.
 pub type QueueNo = u16;
 
@@ -121,6 +141,15 @@ mod tests {
             assert_eq!(text.len(), 21);
             assert_eq!(text.parse(), Ok(*id));
             assert_eq!(text.to_lowercase().parse(), Ok(*id));
+        }
+    }
+
+    #[test]
+    fn job_ids_are_numbers_written_in_one_way() {
+        assert_eq!("71".parse(), Ok(JobId(71)));
+        assert_eq!(JobId(71).to_string(), "71");
+        for bad in ["", "0", "007", "-1", "+1", "x", "1234567890123456"] {
+            assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
     }
 

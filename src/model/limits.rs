@@ -91,6 +91,18 @@ pub const SOCKETS_MAX: usize = 10_000;
 pub const HELD_MAX: usize = 10_000_000;
 /// Most dead letters of a group that its settings may allow.
 pub const DEAD_LETTERS_MAX: u64 = 10_000_000;
+/// Most jobs that a node remembers, those that run included. Beyond, the oldest that has ended is forgotten.
+pub const JOBS_MAX: usize = 1_000;
+/// Most jobs that run at once; a group has at most one.
+pub const JOBS_RUNNING_MAX: usize = 100;
+/// Most dead letters that a job moves in one step, which is one log entry.
+pub const JOB_STEP_LETTERS_MAX: usize = 250;
+/// Highest `rate_per_s` of a redrive.
+pub const REDRIVE_RATE_MAX: u32 = 100_000;
+/// Most dead letters that a dry run reads from the log to decide whether they fit.
+pub const DRY_RUN_READS_MAX: usize = 100_000;
+/// Most exports of dead letters that run at once.
+pub const EXPORTS_MAX: usize = 16;
 /// Most unsettled messages of one queue that a group has looked at (docs/adr/0010-the-look-ahead-counts-messages.md).
 pub const LOOK_AHEAD: u64 = 10_000;
 /// Most due items one tick decides.

@@ -1,6 +1,7 @@
 //! The words every other folder speaks. Nothing here does I/O, waits, or knows a rule; it checks and formats.
 
 mod client;
+mod dead_letters;
 mod entry;
 mod filter;
 mod group;
@@ -20,10 +21,11 @@ mod topic;
 pub mod wire;
 
 pub use client::ClientId;
+pub use dead_letters::DeadLetterFilter;
 pub use entry::QueueEntry;
 pub use filter::{Filter, FilterError, Sql};
 pub use group::{DeadReason, GroupSettings, RetryPolicy, SettingsError, Start, Subscription};
-pub use id::{GroupId, MessageId, Place, Position, QueueNo, TopicId};
+pub use id::{GroupId, JobId, MessageId, Place, Position, QueueNo, TopicId};
 pub use idempotency::{Fingerprint, KeyHash, RequestKey};
 pub use limits::*;
 pub use message::{Attributes, Message, MessageError, key_hash};

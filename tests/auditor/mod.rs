@@ -1,6 +1,7 @@
 //! The auditor's judgement: may this delivery be, and what must this settle answer?
 
 mod producing;
+mod redriving;
 
 pub(crate) use producing::CarriedOut;
 
@@ -146,6 +147,20 @@ impl Model {
 }
 
 impl Seen {
+    /// Of a message that was accepted now.
+    pub(super) fn not_yet(offset: Option<u64>) -> Seen {
+        Seen {
+            state: State::Ready,
+            failures: 0,
+            ran_out: None,
+            nacked: None,
+            last: (0, 0),
+            failed_since: false,
+            place: (offset.unwrap_or(u64::MAX), 0),
+            never_expires: false,
+        }
+    }
+
     pub(super) fn fail(&mut self, due: Timestamp, now: Timestamp) -> SettledAs {
         self.failures += 1;
         self.failed_since = true;

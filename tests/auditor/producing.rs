@@ -7,7 +7,7 @@ use whimbrel::machine::{
 };
 use whimbrel::model::{Attributes, KeyHash, Message, Millis, Position, RequestKey, Timestamp};
 
-use super::super::{Checked, Model, Seen, Sent, State, WINDOWS_MS, ensure, name};
+use super::super::{Checked, Model, Seen, Sent, WINDOWS_MS, ensure, name};
 
 /// A message that goes out, and what the model has to know of it.
 #[derive(Clone)]
@@ -159,16 +159,7 @@ impl Model {
     fn accepted(&mut self, topic: usize, index: u64, accepted: Accepted, new: &New) -> Checked {
         let at_end = self.end(topic, accepted.queue);
         ensure(accepted.offset.is_none_or(|offset| offset == at_end), || "I4: offset".into())?;
-        let seen = Seen {
-            state: State::Ready,
-            failures: 0,
-            ran_out: None,
-            nacked: None,
-            last: (0, 0),
-            failed_since: false,
-            place: (accepted.offset.unwrap_or(u64::MAX), 0),
-            never_expires: false,
-        };
+        let seen = Seen::not_yet(accepted.offset);
         self.sent.push(Sent {
             position: Position { index, slot: accepted.slot },
             topic,

@@ -20,6 +20,7 @@ pub(crate) fn all(witness: &mut Witness) {
     receive(witness);
     settle(witness);
     dead_letters(witness);
+    jobs(witness);
     seek_and_pause(witness);
     explain(witness);
     clients(witness);
@@ -366,7 +367,10 @@ fn dead_letters(witness: &mut Witness) {
         witness.see(("redriveDeadLetters", 200), &redrive, &[], &text(&json!({"ids": [id, unknown]}))).json();
     assert_eq!((&answer["failed"], &answer["results"][0]["status"]), (&json!(1), &json!("ok")), "{answer}");
     assert_eq!(answer["results"][1]["problem"]["code"], "dead_letter_not_found");
-    witness.see(("redriveDeadLetters", 400), &redrive, &[], b"{\"filter\": {}}");
+    witness.see(("redriveDeadLetters", 400), &redrive, &[], b"{\"filter\": {\"colour\": 1}}");
+    let would = text(&json!({"ids": [unknown], "to": "orders", "dry_run": true}));
+    let would = witness.see(("redriveDeadLetters", 200), &redrive, &[], &would).json();
+    assert_eq!(would, json!({"would_move": 0, "looked": 1, "truncated": false}));
     witness.see(("redriveDeadLetters", 404), "/v1/groups/nobody/dead-letters/redrive", &[], b"{\"ids\": []}");
     let many = text(&json!({"ids": vec![unknown.as_str(); 1_001]}));
     witness.see(("redriveDeadLetters", 413), &redrive, &[], &many);
@@ -375,6 +379,58 @@ fn dead_letters(witness: &mut Witness) {
     assert_eq!(purged, json!({"purged": 1}));
     witness.see(("purgeDeadLetters", 400), &format!("{path}/purge"), &[], b"{\"colour\": 1}");
     witness.see(("purgeDeadLetters", 404), "/v1/groups/nobody/dead-letters/purge", &[], NOBODY);
+}
+
+/// Dead letters in `group`, and a job over them that could run for a minute.
+fn slow_job(witness: &mut Witness, group: &str) -> Value {
+    let letters = text(&json!({"messages": vec![json!({"body": "letter"}); 60]}));
+    witness.see(("produceBatch", 200), &format!("/v1/topics/{group}/messages/batch"), &[], &letters);
+    let path = format!("/v1/groups/{group}/receive?topic={group}&max_messages=100");
+    let leased = witness.see(("receive", 200), &path, &[], NOBODY).json();
+    let receipts: Vec<&Value> =
+        leased["messages"].as_array().unwrap().iter().map(|message| &message["receipt"]).collect();
+    let count = receipts.len();
+    assert!(count > 10, "{leased}");
+    let receipts = text(&json!({ "receipts": receipts }));
+    witness.see(("deadLetter", 200), &format!("/v1/groups/{group}/dead-letter"), &[], &receipts);
+    let export = format!("/v1/groups/{group}/dead-letters/export");
+    let exported = witness.see(("exportDeadLetters", 200), &export, &[], NOBODY);
+    assert_eq!(exported.body.iter().filter(|byte| **byte == b'\n').count(), count);
+    witness.see(("exportDeadLetters", 400), &format!("{export}?after=x"), &[], NOBODY);
+    let redrive = format!("/v1/groups/{group}/dead-letters/redrive");
+    let order = text(&json!({"filter": {}, "to": "orders", "rate_per_s": 1}));
+    let started = witness.see(("redriveDeadLetters", 202), &redrive, &[], &order);
+    let job = started.json();
+    let at = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+    assert_eq!(started.header("location"), Some(at.as_str()));
+    witness.see(("redriveDeadLetters", 409), &redrive, &[], b"{\"filter\": {}}");
+    job
+}
+
+fn jobs(witness: &mut Witness) {
+    let first = slow_job(witness, "letters");
+    let job = format!("/v1/jobs/{}", first["id"].as_str().unwrap());
+    let shown = witness.see(("getJob", 200), &job, &[], NOBODY).json();
+    assert_eq!((&shown["kind"], &shown["to"]), (&json!("redrive"), &json!("orders")));
+    let cancelled = witness.see(("cancelJob", 200), &job, &[], NOBODY).json();
+    assert_eq!(cancelled["state"], "cancelled");
+    witness.see(("cancelJob", 200), &job, &[], NOBODY);
+    let nothing = json!({"filter": {"reason": "expired"}});
+    let redrive = "/v1/groups/namer/dead-letters/redrive";
+    let done = witness.see(("redriveDeadLetters", 202), redrive, &[], &text(&nothing)).json();
+    assert_eq!((&done["state"], &done["total"]), (&json!("done"), &json!(0)), "nothing to look at");
+    let done = format!("/v1/jobs/{}", done["id"].as_str().unwrap());
+    witness.see(("cancelJob", 409), &done, &[], NOBODY);
+    for (operation, path) in [("getJob", "/v1/jobs/"), ("cancelJob", "/v1/jobs/")] {
+        witness.see((operation, 400), &format!("{path}x"), &[], NOBODY);
+        witness.see((operation, 404), &format!("{path}999"), &[], NOBODY);
+    }
+    let page = witness.see(("listJobs", 200), "/v1/jobs?limit=1", &[], NOBODY).json();
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let rest = witness.see(("listJobs", 200), &format!("/v1/jobs?cursor={cursor}"), &[], NOBODY).json();
+    assert_eq!(rest["jobs"][0]["id"], first["id"], "the newest first");
+    witness.see(("listJobs", 400), "/v1/jobs?cursor=x", &[], NOBODY);
+    witness.see(("exportDeadLetters", 404), "/v1/groups/nobody/dead-letters/export", &[], NOBODY);
 }
 
 fn seek_and_pause(witness: &mut Witness) {

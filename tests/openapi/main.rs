@@ -59,9 +59,19 @@ impl Witness {
         match known.responses.get(&answer.status) {
             None => self.complaints.push(format!("{what}: status {} is not documented", answer.status)),
             Some(response) => {
-                let found = self.contract.complaints(response, answer.media_type(), &answer.json());
-                self.complaints
-                    .extend(found.into_iter().map(|text| format!("{what}: {}: {text}", answer.status)));
+                let lines: Vec<&[u8]> = answer.body.split_inclusive(|byte| *byte == b'\n').collect();
+                let values: Vec<serde_json::Value> = match answer.media_type() {
+                    "application/x-ndjson" => lines
+                        .iter()
+                        .map(|line| serde_json::from_slice(line).expect("a line of JSON"))
+                        .collect(),
+                    _ => vec![answer.json()],
+                };
+                for value in &values {
+                    let found = self.contract.complaints(response, answer.media_type(), value);
+                    self.complaints
+                        .extend(found.into_iter().map(|text| format!("{what}: {}: {text}", answer.status)));
+                }
             }
         }
         for name in ["x-request-id", "x-content-type-options"] {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use whimbrel::machine::{
-    Accepted, Applied, Batch, Candidates, Draft, Fact, ImageDecoder, Machine, Produced, ProducedAs,
-    QueueEntry, Remembered,
+    Accepted, Applied, Batch, Candidates, Draft, Fact, ImageDecoder, JobStep, Letter, Machine, Produced,
+    ProducedAs, QueueEntry, Remembered,
 };
-use whimbrel::model::{Attributes, Position, QueueNo, Timestamp, TopicId};
+use whimbrel::model::{Attributes, JobId, Position, QueueNo, Timestamp, TopicId};
 
 /// The follower is restarted from an image after so many entries.
 const IMAGE_EVERY: u64 = 5;
@@ -165,6 +165,35 @@ impl World {
             Accepted { slot, queue: produced.queue, offset, due }
         };
         slots.map(answer).collect()
+    }
+
+    /// What the leader would read for a job: the next `looks` dead letters behind its cursor, and which of them fit; none
+    /// when it does not run. Words of failures are not looked at.
+    pub fn job_step(&self, id: JobId, looks: usize) -> Option<JobStep> {
+        let job = self.machine.job(id).filter(|job| job.ended.is_none())?;
+        let group = self.machine.group_by_id(job.group)?;
+        let mut letters = group.dead_after(job.cursor);
+        let mut step = JobStep { id, after: job.cursor, cursor: job.cursor, ..JobStep::default() };
+        for (position, dead) in letters.by_ref().take(looks) {
+            step.cursor = Some(*position);
+            if dead.at > job.started_at {
+                continue;
+            }
+            step.looked += 1;
+            let message = &self.messages[position].message;
+            if !job.filter.admits(dead.reason, &dead.topic_name, dead.at)
+                || !job.filter.admits_message(&message.attributes)
+            {
+                continue;
+            }
+            step.fitting.push(*position);
+            step.letters.push(Letter { position: *position, message: Arc::clone(message) });
+            if step.fitting.len() == job.most_at_once() {
+                break;
+            }
+        }
+        step.is_last = letters.next().is_none();
+        Some(step)
     }
 
     /// Ticks until nothing is due any more.

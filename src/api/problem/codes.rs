@@ -90,6 +90,9 @@ codes! {
     DeadLetterNotFound "dead_letter_not_found" 404 false: "The group has no such dead letter",
         "It was never there, was redriven, or was purged.",
         "GET /v1/groups/{group}/dead-letters lists what is there.";
+    JobNotFound "job_not_found" 404 false: "There is no such job",
+        "No job was started under this id, or it ended long ago: a node remembers a thousand jobs.",
+        "GET /v1/jobs lists those that are remembered, the newest first.";
     ReceiptNotFound "receipt_not_found" 404 false: "This is not a receipt of a lease",
         "A receipt comes with a received message and belongs to one group. This text is none, or belongs to another \
          group.",

@@ -67,10 +67,10 @@ impl Life {
                 let number = positions.iter().position(named)?;
                 self.redriven(*group, places.get(number).copied())
             }
-            Fact::DeadPurged { group } => {
-                let stay = self.groups.get_mut(group).filter(|stay| stay.stage == Stage::Dead)?;
-                stay.stage = Stage::Settled;
-                told(*group, Happening::Purged, Details::default())
+            Fact::DeadPurged { group } => self.gone(*group, Happening::Purged),
+            Fact::DeadMoved { group, positions } => {
+                positions.iter().find(|named| resolved(**named, at) == self.position)?;
+                self.gone(*group, Happening::Moved)
             }
             Fact::Sought { group, topic, targets } if *topic == self.topic => {
                 let target = targets.get(usize::from(self.queue)).filter(|target| **target != u64::MAX)?;
@@ -252,6 +252,13 @@ impl Life {
         stay.stage = Stage::Held { place, leased: false };
         let round = Some(stay.round).filter(|round| *round > 0);
         told(group, Happening::Redriven, Details { round, ..Details::default() })
+    }
+
+    /// It left the dead letters for good.
+    fn gone(&mut self, group: GroupId, happening: Happening) -> Option<Told> {
+        let stay = self.groups.get_mut(&group).filter(|stay| stay.stage == Stage::Dead)?;
+        stay.stage = Stage::Settled;
+        told(group, happening, Details::default())
     }
 
     fn sought(&mut self, group: GroupId, target: u64) -> Option<Told> {

@@ -126,6 +126,8 @@ pub enum Happening {
     DeadLettered,
     /// It went from the dead letters back to the end of its lane, in a new round.
     Redriven,
+    /// It went from the dead letters on to another topic, as a new message.
+    Moved,
     /// It was thrown away with the dead letters of its group.
     Purged,
     /// A seek went past it.

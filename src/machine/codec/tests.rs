@@ -1,4 +1,5 @@
 mod any;
+mod jobs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ fn samples() -> Vec<Fact> {
         ..fresh
     };
     let words = || Some("db down".into());
-    vec![
+    let mut facts = vec![
         Fact::LeaderStart { node: 1 },
         Fact::TopicMade {
             id: topic,
@@ -224,7 +225,9 @@ fn samples() -> Vec<Fact> {
             positions: vec![at(40, 2), at(41, 0)],
             places: vec![Place { offset: 1_001, turn: 1 }, Place { offset: 7, turn: 2 }],
         },
-    ]
+    ];
+    facts.extend(jobs::samples(group, topic));
+    facts
 }
 
 fn batch(facts: Vec<Fact>) -> Batch {
@@ -249,7 +252,7 @@ fn the_bytes_of_every_kind_are_frozen() {
 fn every_kind_has_a_sample() {
     let kinds: std::collections::BTreeSet<u8> =
         batch(samples()).encode().iter().skip(1).map(|part| part[0]).collect();
-    let written: Vec<u8> = (1..=27).filter(|kind| *kind != kind::DELIVERED).collect();
+    let written: Vec<u8> = (1..=29).filter(|kind| *kind != kind::DELIVERED).collect();
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), written);
 }
 

@@ -14,7 +14,7 @@ use super::super::state::{
     Dead, Deadline, DeadlineKind, Group, ItemState, Machine, Progress, QueueState, Schedule, Topic,
 };
 use super::records::{self, ProgressHead};
-use super::{VERSION, kind};
+use super::{VERSION, jobs, kind};
 
 /// Takes the chunks of an image, in order, and gives the machine they came from.
 #[derive(Debug, Default)]
@@ -153,6 +153,11 @@ impl ImageDecoder {
                 let told = Told { fingerprint, position: reader.position()? };
                 let generation = self.generation.ok_or(reader.error("a key of no generation"))?;
                 self.machine.keys.insert(generation, key, told);
+                Ok(())
+            }
+            kind::JOB => {
+                let (id, job) = jobs::job(reader)?;
+                self.machine.jobs.insert(id, Arc::new(job));
                 Ok(())
             }
             _ => Err(reader.error("an unknown record of an image")),

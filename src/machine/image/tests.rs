@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use super::super::jobs::{Job, JobEnd};
 use super::super::keys::{KeyTable, Told};
 use super::super::ranges::Ranges;
 use super::super::state::*;
@@ -165,6 +166,30 @@ fn machine(scheduled: u64) -> Machine {
     let schedule: Schedule = [((Timestamp(8), Position { index: 2, slot: 1 }), 3u16)].into_iter().collect();
     machine.schedule_trash.push_back(schedule);
     machine.held = machine.count_held();
+    for (id, to, ended) in [
+        (3, None, None),
+        (4, Some((TopicId(4), "a.b".parse().unwrap())), Some((JobEnd::Cancelled, Timestamp(9)))),
+    ] {
+        let job = Job {
+            group: GroupId(2),
+            group_name: "billing".parse().unwrap(),
+            filter: Arc::new(DeadLetterFilter {
+                tag: to.as_ref().map(|_| "eu".into()),
+                ..Default::default()
+            }),
+            rate_per_s: to.as_ref().map(|_| 7),
+            to,
+            started_at: Timestamp(5),
+            total: 90,
+            cursor: ended.map(|_| Position { index: 40, slot: 0 }),
+            not_before: Timestamp(6),
+            looked: 30,
+            moved: 20,
+            failed: 1,
+            ended,
+        };
+        machine.jobs.insert(JobId(id), Arc::new(job));
+    }
     for (generation, number) in [(10, 1), (10, 2), (20, 3)] {
         let told = Told { fingerprint: u64::MAX - number, position: Position { index: 700, slot: 3 } };
         machine.keys.insert(
@@ -317,15 +342,20 @@ fn the_name_of_a_member_is_in_memory_once() {
     assert!(names.len() > 1 && names.iter().all(|name| Arc::ptr_eq(name, names[0])), "{names:?}");
 }
 
-/// An image of version 2 knew no keys; all else is the same.
+/// An image of version 3 knew no jobs, one of version 2 no keys either; all else is the same.
 #[test]
-fn an_image_without_keys_is_read() {
+fn an_image_without_jobs_or_keys_is_read() {
     let mut before = machine(2);
-    before.keys = Default::default();
-    let mut image = before.encode_image().collect::<Vec<Bytes>>().concat();
-    assert_eq!(image[..2], [kind::HEADER, VERSION]);
-    image[1] = 2;
-    assert_eq!(picture(&decoded(std::iter::once(image.into())).unwrap()), picture(&before));
+    for version in [3, 2] {
+        before.jobs = Default::default();
+        if version == 2 {
+            before.keys = Default::default();
+        }
+        let mut image = before.encode_image().collect::<Vec<Bytes>>().concat();
+        assert_eq!(image[..2], [kind::HEADER, VERSION]);
+        image[1] = version;
+        assert_eq!(picture(&decoded(std::iter::once(image.into())).unwrap()), picture(&before));
+    }
 }
 
 #[cfg(feature = "seeded-bugs")]
