@@ -21,6 +21,7 @@ mod judge;
 mod kills;
 mod order;
 mod producers;
+mod redrives;
 mod retries;
 mod seek;
 mod selftest;
