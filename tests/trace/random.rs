@@ -154,7 +154,7 @@ impl Workload {
         let (_, group) = self.group();
         let dead = self.broker.dead_letters(&group, None, 1_000).unwrap();
         let ids: Vec<MessageId> = dead.rows.iter().map(|row| row.id).collect();
-        let answers = self.broker.redrive(group.clone(), ids.clone()).await.unwrap();
+        let answers = self.broker.redrive(group.clone(), ids.clone(), None).await.unwrap();
         for (id, _) in ids.into_iter().zip(answers).filter(|(_, answer)| answer.is_ok()) {
             self.seen.entry((group.clone(), id)).or_default().redrives += 1;
         }
