@@ -128,6 +128,27 @@ fn a_topic_is_searched_and_followed_from_the_command_line() {
 }
 
 #[test]
+fn what_is_scheduled_is_listed_and_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    for body in ["one", "two"] {
+        ends(&broker, 0, &["produce", "orders", body, "--delay", "1h", "--tag", body]);
+    }
+    let list = json(&broker, &["scheduled", "list", "orders", "-o", "json"]);
+    let ids = [0, 1].map(|at| list["messages"][at]["id"].as_str().unwrap().to_owned());
+    assert!(ends(&broker, 0, &["scheduled", "list", "orders"]).contains("  one"));
+    let done = ends(&broker, 0, &["scheduled", "cancel", &ids[0], &ids[1]]);
+    assert_eq!(done.matches("cancelled").count(), 2, "{done}");
+    assert_eq!(json(&broker, &["message", &ids[0], "-o", "json"])["state"], "cancelled");
+    assert!(ends(&broker, 0, &["message", &ids[0]]).contains("cancelled"));
+    let now = ends(&broker, 0, &["produce", "orders", "now"]);
+    let id = now.split_whitespace().next().unwrap();
+    assert!(ends(&broker, 1, &["scheduled", "cancel", id]).contains("not scheduled any more"));
+    ends(&broker, 2, &["scheduled", "cancel"]);
+    ends(&broker, 1, &["scheduled", "list", "nothing"]);
+}
+
+#[test]
 fn what_a_command_fails_at_becomes_a_dead_letter_and_goes_back() {
     let folder = tempfile::tempdir().unwrap();
     let broker = broker(folder.path());

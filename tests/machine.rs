@@ -158,6 +158,10 @@ impl Story {
         let sweep = self.world.expired();
         let bodies: BTreeMap<_, _> =
             self.world.messages.keys().map(|position| (self.world.body(*position), *position)).collect();
+        let schedules: BTreeMap<_, _> = bodies
+            .iter()
+            .map(|(body, position)| (body.clone(), self.world.schedule_key(*position)))
+            .collect();
         let (answers, index) = self.world.decide(|draft, candidates| {
             let mut candidates = candidates.clone();
             candidates.offsets = offsets.unwrap_or_default();
@@ -174,6 +178,10 @@ impl Story {
                     "job" => jobs::start(draft, &words),
                     "cancel" => {
                         text(draft.cancel_job(words.plain[1].parse().unwrap()), |()| "cancelled".to_owned())
+                    }
+                    "take-back" => {
+                        let (topic, key) = schedules[words.plain[1]];
+                        text(draft.cancel(topic, key), |()| "cancelled".to_owned())
                     }
                     "ack" | "nack" | "extend" | "dead-letter" | "give-back" | "broken" => {
                         Answer::Text(settle(draft, &words, &receipts))

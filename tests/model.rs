@@ -2,8 +2,8 @@
 //! each group what became of each. `WHIMBREL_SEED` runs one seed, `WHIMBREL_CASES` says how many.
 //!
 //! It checks that no acknowledged message is lost (I1) or invented (I2), offsets (I4), order (I5), acks that stay (I6),
-//! one lease at a time and no stale receipt (I7), attempts and dead letters (I8), groups apart (I10), schedules (I13), keys
-//! that are remembered as long as promised, over restarts (I20);
+//! one lease at a time and no stale receipt (I7), attempts and dead letters (I8), groups apart (I10), schedules and what is
+//! taken back of them (I13), keys that are remembered as long as promised, over restarts (I20);
 //! the world beneath checks the machine's invariants and the digests of a second machine after every command.
 
 #![allow(
@@ -19,7 +19,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use whimbrel::machine::{PutMode, ReceiveRequest, SeekTo, SettleOp};
+use whimbrel::machine::{PutMode, ReceiveRequest, Refusal, SeekTo, SettleOp};
 use whimbrel::model::{
     Filter, GroupSettings, Position, Receipt, RetryPolicy, Subscription, Timestamp, TopicName, TopicSettings,
 };
@@ -74,6 +74,8 @@ struct Sent {
     queue: u16,
     offset: Option<u64>,
     due: Timestamp,
+    /// Taken back while it was scheduled.
+    cancelled: bool,
     ttl_ms: Option<u64>,
     tag: Option<&'static str>,
     colour: Option<&'static str>,
@@ -202,6 +204,7 @@ impl Model {
                 5..=10 => self.receive(None)?,
                 11..=16 => self.settle()?,
                 17 => self.wait()?,
+                18 if self.below(2) == 0 => self.cancel()?,
                 18 => self.redrive()?,
                 _ if self.below(4) == 0 => self.seek()?,
                 _ => self.wait()?,
@@ -273,7 +276,9 @@ impl Model {
         let now = self.world.now;
         // What becomes ready by schedule does so in (due, position) order.
         let mut due: Vec<usize> = (0..self.sent.len())
-            .filter(|at| self.sent[*at].offset.is_none() && self.sent[*at].due <= now)
+            .filter(|at| {
+                self.sent[*at].offset.is_none() && !self.sent[*at].cancelled && self.sent[*at].due <= now
+            })
             .collect();
         due.sort_by_key(|at| (self.sent[*at].due, self.sent[*at].position));
         for at in due {
@@ -312,6 +317,24 @@ impl Model {
             }
         }
         self.world.settle_time();
+        Ok(())
+    }
+
+    /// Takes back what is scheduled, or tries to although it is not.
+    fn cancel(&mut self) -> Checked {
+        let scheduled = |sent: &Sent| sent.offset.is_none() && !sent.cancelled;
+        let meant = self.below(4) > 0;
+        let choice: Vec<usize> =
+            (0..self.sent.len()).filter(|at| !meant || scheduled(&self.sent[*at])).collect();
+        if choice.is_empty() {
+            return Ok(());
+        }
+        let at = choice[self.below(choice.len())];
+        let expected = if scheduled(&self.sent[at]) { Ok(()) } else { Err(Refusal::NotScheduled) };
+        let (topic, key) = self.world.schedule_key(self.sent[at].position);
+        let (answer, _) = self.world.decide(|draft, _| draft.cancel(topic, key));
+        ensure(answer == expected, || format!("I13: cancelling is {answer:?}, not {expected:?}"))?;
+        self.sent[at].cancelled |= answer.is_ok();
         Ok(())
     }
 
@@ -367,7 +390,7 @@ impl Model {
         }
         for sent in &self.sent {
             for (group, of) in self.groups.iter().enumerate() {
-                let meant = of.topics.contains(&sent.topic) && of.wants.includes(sent);
+                let meant = of.topics.contains(&sent.topic) && of.wants.includes(sent) && !sent.cancelled;
                 let state = sent.by_group[group].state;
                 let settled = matches!(state, State::Acked | State::Dead | State::Expired | State::Skipped);
                 ensure(!meant || settled, || {

@@ -226,6 +226,21 @@ async fn the_whole_life_of_a_message_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_cancelled_says_so_also_from_sealed_segments() {
+    let data = tempfile::tempdir().unwrap();
+    let node = start(data.path(), &SMALL).await;
+    let id = produce(&node, "t", &["Mq-Delay: 1h"], "never").await;
+    fill(&node).await;
+    ask(&node, &format!("DELETE /v1/messages/{id}"), Value::Null).await;
+    fill(&node).await;
+    let told = ["accepted ready_at", "cancelled"];
+    assert_eq!(lines(&trace(&node, &id).await), told);
+    lay_trails(&node).await;
+    assert_eq!(lines(&trace(&node, &id).await), told);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_groups_do_to_a_message_without_delivering_it_is_told() {
     let data = tempfile::tempdir().unwrap();
     let node = start(data.path(), &SMALL).await;

@@ -5,7 +5,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::json_out::Json;
 use super::problem::Problem;
-use crate::broker::{DeliveredMessage, StoredMessage};
+use crate::broker::{DeliveredMessage, Standing, StoredMessage};
 use crate::model::{Attributes, Message};
 
 /// How bodies are shown in JSON (`?encoding=`).
@@ -69,8 +69,16 @@ pub(crate) fn write_stored(json: &mut Json, stored: &StoredMessage, encoding: Bo
     json.number_field("queue", stored.queue.into());
     json.key("offset");
     json.maybe_number(stored.offset);
+    let state = match stored.standing {
+        Standing::Ready => None,
+        Standing::Scheduled => Some("scheduled"),
+        Standing::Cancelled => Some("cancelled"),
+        Standing::Unknown => Some("unknown"),
+    };
+    if let Some(state) = state {
+        json.text_field("state", state);
+    }
     if let Some(due) = stored.due {
-        json.text_field("state", "scheduled");
         json.key("deliver_at");
         json.plain(due);
     }
@@ -215,6 +223,7 @@ mod tests {
             topic: "orders".parse().unwrap(),
             queue: 2,
             offset: Some(41),
+            standing: Standing::Ready,
             accepted_at: Timestamp(1_700_000_000_000),
             due: None,
             message: Message {

@@ -34,6 +34,7 @@ mod quiet;
 mod receive;
 mod redrive;
 mod router;
+mod scheduled;
 mod serve;
 mod settle;
 mod stream;

@@ -213,6 +213,7 @@ impl From<&Refusal> for Problem {
             Refusal::JobNotFound(_) => Code::JobNotFound,
             Refusal::JobRunning { .. } | Refusal::JobEnded(_) => Code::Conflict,
             Refusal::TooManyHeld(_) => Code::Overloaded,
+            Refusal::NotScheduled => Code::NotScheduled,
             Refusal::DeadLetterNotFound => Code::DeadLetterNotFound,
             Refusal::TopicGone(_) => Code::TopicGone,
             Refusal::IdempotencyMismatch => Code::IdempotencyMismatch,

@@ -10,7 +10,7 @@ use super::options::{Api, Options};
 use super::problem::{Code, Problem};
 use super::{
     backup, clients, config, dead_letters, export, groups, jobs, messages, node, produce, receive, redrive,
-    settle, stream, tail, topics,
+    scheduled, settle, stream, tail, topics,
 };
 use crate::broker::Broker;
 
@@ -26,7 +26,8 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .route("/v1/topics/{topic}/messages/batch", post(produce::batch))
         .route("/v1/topics/{topic}/tail", get(tail::tail))
         .route("/v1/topics/{topic}/queues/{queue}/messages", get(messages::browse))
-        .route("/v1/messages/{id}", get(messages::show))
+        .route("/v1/topics/{topic}/scheduled", get(scheduled::index))
+        .route("/v1/messages/{id}", get(messages::show).delete(scheduled::cancel))
         .route("/v1/messages/{id}/trace", get(messages::trace))
         .route("/v1/groups", get(groups::index))
         .route(

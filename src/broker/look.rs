@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::machine::{Dead, Group, Machine, Topic};
+use crate::machine::{Dead, Group, Machine, ProducedAs, Topic};
 use crate::model::{GroupId, GroupName, MessageId, Position, TopicId, TopicName};
 
 use super::clients::Members;
@@ -10,6 +10,7 @@ use super::clock;
 use super::error::BrokerError;
 use super::handle::Broker;
 use super::read::{self, Browsed, Logged, StoredMessage};
+use super::scheduled::Standing;
 use super::tally::Budget;
 use super::views::{DeadLetterView, FailureView, GroupView, Page, QueueView, TopicView};
 
@@ -127,14 +128,17 @@ impl Broker {
             ))
         };
         let topic = machine.topic_by_id(logged.meta.topic).ok_or_else(gone)?;
-        let (known_offset, due) = match logged.meta.state {
-            crate::machine::ProducedAs::Ready { offset } => (Some(offset), None),
-            crate::machine::ProducedAs::Scheduled { due } => {
-                (None, Some(due).filter(|due| machine.is_scheduled(logged.meta.topic, *due, position)))
+        let queue = logged.meta.queue;
+        let (standing, offset) = match (offset, logged.meta.state) {
+            (Some(offset), _) | (None, ProducedAs::Ready { offset }) => (Standing::Ready, Some(offset)),
+            (None, ProducedAs::Scheduled { due }) => {
+                self.core.standing(machine, (logged.meta.topic, queue), (due, position))
             }
         };
-        let offset = offset.or(known_offset);
-        let queue = logged.meta.queue;
+        let due = match logged.meta.state {
+            ProducedAs::Scheduled { due } if standing != Standing::Ready => Some(due),
+            _ => None,
+        };
         let kept = topic.queues.get(usize::from(queue)).map_or(0, |queue| queue.first_kept);
         let is_held = || machine.is_held(logged.meta.topic, queue, position);
         if offset.is_some_and(|offset| offset < kept) && !is_held() {
@@ -148,6 +152,7 @@ impl Broker {
             topic: topic.name.clone(),
             queue,
             offset,
+            standing,
             accepted_at: logged.accepted_at,
             due,
             message: logged.message,
@@ -268,6 +273,7 @@ impl Broker {
             topic: dead.topic_name.clone(),
             queue: dead.queue,
             offset: Some(dead.offset),
+            standing: Standing::Ready,
             accepted_at: logged.accepted_at,
             due: None,
             message: logged.message,

@@ -16,6 +16,7 @@ use crate::storage::Log;
 
 use super::core::Core;
 use super::error::BrokerError;
+use super::scheduled::Standing;
 use super::views::FailureView;
 
 /// A message that was leased to a consumer.
@@ -42,11 +43,13 @@ pub struct StoredMessage {
     pub topic: TopicName,
     /// Its queue.
     pub queue: QueueNo,
-    /// Its offset; none while it is scheduled, or when it is not known cheaply.
+    /// Its offset; none unless it is ready.
     pub offset: Option<u64>,
+    /// Whether it is ready, or what else.
+    pub standing: Standing,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// When a scheduled message is due.
+    /// When a message is or was due that is not ready.
     pub due: Option<Timestamp>,
     /// Body and attributes.
     pub message: Message,

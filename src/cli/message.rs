@@ -69,10 +69,14 @@ pub async fn run(args: MessageArgs) -> Result<(), CliError> {
     show(answer.text()?, &mut Printer::stdout(args.common.output))
 }
 
-const FIELDS: [Column; 9] = [
+const FIELDS: [Column; 10] = [
     Column::new("id", |message| cell(message, "id")),
     Column::new("topic", |message| cell(message, "topic")),
     Column::new("place", |message| format!("{}/{}", cell(message, "queue"), cell(message, "offset"))),
+    Column::new("state", |message| match cell(message, "state").as_str() {
+        "-" => "ready".to_owned(),
+        state => state.to_owned(),
+    }),
     Column::new("accepted at", |message| cell(message, "accepted_at")),
     Column::new("due at", |message| cell(message, "deliver_at")),
     Column::new("tag", |message| cell(message, "tag")),

@@ -52,6 +52,8 @@ pub mod produce;
 pub mod restore;
 /// Trying again without doing anything twice.
 pub mod retry;
+/// `whimbrel scheduled`: messages that wait for their time.
+pub mod scheduled;
 /// SIGINT and SIGTERM.
 pub mod signals;
 /// `whimbrel tail`: messages as they come, without a group.
@@ -116,6 +118,9 @@ pub enum ClientCommand {
     /// Jobs, which redrive dead letters by filter: list, show, cancel
     #[command(subcommand, after_help = EXIT_CODES)]
     Jobs(jobs::JobsCommand),
+    /// Scheduled messages: list those of a topic, cancel them before they are due
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Scheduled(scheduled::ScheduledCommand),
     /// Show one message, search for messages, or trace what happened to one; changes nothing
     #[command(after_help = EXIT_CODES)]
     Message(message::MessageArgs),
@@ -178,6 +183,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Clients(command) => on_runtime(command.run()),
         ClientCommand::Dlq(command) => on_runtime(command.run()),
         ClientCommand::Jobs(command) => on_runtime(command.run()),
+        ClientCommand::Scheduled(command) => on_runtime(command.run()),
         ClientCommand::Message(args) => on_runtime(message::run(args)),
         ClientCommand::Doctor(args) => on_runtime(doctor::run(args)),
         ClientCommand::Backup(args) => on_runtime(backup::run(args)),

@@ -76,6 +76,7 @@ impl Machine {
             Fact::GroupPaused { id, paused } => self.apply_paused(*id, *paused, effects),
             Fact::Produced(produced) => self.apply_produced(produced, at, effects),
             Fact::ScheduleDue(due) => self.apply_schedule_due(due, effects),
+            Fact::Cancelled { topic, due, position } => self.apply_cancelled(*topic, (*due, *position)),
             Fact::Delivered(delivered) => self.apply_delivered(delivered, at, time, effects),
             Fact::Acked { group, topic, queue, places } => {
                 self.apply_acked(Where { group: *group, topic: *topic, queue: *queue }, places, effects);

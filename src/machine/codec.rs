@@ -43,6 +43,7 @@
 //! | Redriven | 27 | as 20, then for each its place: offset as delta to the one before, turn; older versions wrote 20 |
 //! | DeadMoved | 28 | as Redriven |
 //! | Job | 29 | see `jobs.rs` |
+//! | Cancelled | 30 | topic, due, position |
 //!
 //! *place*: offset, turn. *places*: count, each: offset as delta to the one before, turn. *position*: index plus 1
 //! (0: this very entry), slot. *cause*: byte 0 none, 1 ran out, 2 broken, 3 nacked, 4 nacked with a reason (text), 5
@@ -62,7 +63,9 @@ use crate::model::wire::{DecodeError, Reader, put_count, put_number, put_text};
 use crate::model::{GroupId, Place, Position, QueueNo, Timestamp, TopicId};
 
 use super::facts::{Batch, Fact};
-use fields::{Fields, put_cause, put_json, put_offset, put_place, put_places, put_reason, put_starts};
+use fields::{
+    Fields, put_cause, put_json, put_offset, put_place, put_places, put_position, put_reason, put_starts,
+};
 
 pub use produced::{ProducedMeta, decode_message};
 
@@ -106,6 +109,7 @@ mod kind {
     pub(super) const REDRIVEN_TO: u8 = 27;
     pub(super) const DEAD_MOVED: u8 = 28;
     pub(super) const JOB: u8 = 29;
+    pub(super) const CANCELLED: u8 = 30;
 }
 
 /// The header of a batch: everything but its facts.
@@ -344,6 +348,10 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
         Fact::Forgotten { topic, until } => {
             put_numbers(out, kind::FORGOTTEN, [u64::from(topic.0), until.0]);
         }
+        Fact::Cancelled { topic, due, position } => {
+            put_numbers(out, kind::CANCELLED, [u64::from(topic.0), due.0]);
+            put_position(out, *position);
+        }
         // The frequent ones are written above.
         Fact::Produced(_)
         | Fact::Remembered(_)
@@ -473,6 +481,9 @@ fn rare(kind: u8, reader: &mut Reader<'_>) -> Result<Fact, DecodeError> {
         }
         kind::SWEPT => Fact::Swept { count: reader.small()? },
         kind::FORGOTTEN => Fact::Forgotten { topic: reader.topic()?, until: reader.time()? },
+        kind::CANCELLED => {
+            Fact::Cancelled { topic: reader.topic()?, due: reader.time()?, position: reader.position()? }
+        }
         _ => return Err(DecodeError { at: 0, what: "an unknown kind of fact" }),
     })
 }

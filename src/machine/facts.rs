@@ -114,6 +114,15 @@ pub enum Fact {
     Produced(Produced),
     /// A scheduled message became ready.
     ScheduleDue(ScheduleDue),
+    /// A scheduled message was taken back before it was ready: it never will be.
+    Cancelled {
+        /// The topic.
+        topic: TopicId,
+        /// When it would have been due; with the position this is its key in the schedule.
+        due: Timestamp,
+        /// The message, by its real position, never [`OWN_ENTRY`].
+        position: Position,
+    },
     /// One group looked into one queue: leased, parked and passed over.
     Delivered(Delivered),
     /// Messages are done for a group.

@@ -101,6 +101,9 @@ pub enum Refusal {
         /// `delay_ms` or `deliver_at`.
         field: &'static str,
     },
+    /// The message is ready, or was cancelled before.
+    #[error("the message is not scheduled any more, so there is nothing left to cancel")]
+    NotScheduled,
     /// No such dead letter.
     #[error("the group has no such dead letter")]
     DeadLetterNotFound,

@@ -1,9 +1,11 @@
-//! Scheduled messages: they take their place in the queue when they come due, never early.
+//! Scheduled messages: they take their place in the queue when they come due, never early; until then they can be taken
+//! back.
 //!
 //! Every topic has its own schedule, so that a deleted topic's goes to the trash as a whole; the first of each stands
 //! in [`Machine::next_scheduled`].
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::model::{Position, QueueNo, Timestamp, TopicId};
@@ -11,7 +13,8 @@ use crate::model::{Position, QueueNo, Timestamp, TopicId};
 use super::apply::Effects;
 use super::draft::{Candidates, Draft};
 use super::facts::{Fact, ScheduleDue};
-use super::state::{Machine, Schedule, Scheduled};
+use super::refusal::Refusal;
+use super::state::{Machine, Schedule, Scheduled, Topic};
 
 impl Draft {
     /// The message at `key` is ready now; false when its entry is not among the candidates. Its TTL counts from the due
@@ -30,6 +33,18 @@ impl Draft {
         entry.ready_at = self.time;
         self.push(Fact::ScheduleDue(ScheduleDue { topic, queue, due, entry }));
         true
+    }
+
+    /// Takes a message out of the schedule of its topic: it never becomes ready, and its body need not be kept.
+    ///
+    /// # Errors
+    /// `NotScheduled` when it does not stand there, or not any more.
+    pub fn cancel(&mut self, topic: TopicId, (due, position): (Timestamp, Position)) -> Result<(), Refusal> {
+        if !self.machine.is_scheduled(topic, due, position) {
+            return Err(Refusal::NotScheduled);
+        }
+        self.push(Fact::Cancelled { topic, due, position });
+        Ok(())
     }
 }
 
@@ -66,6 +81,10 @@ impl Machine {
             queue.next_offset = queue.next_offset.max(due.entry.offset + 1);
         }
         effects.woken.extend(topic.groups.iter().copied());
+    }
+
+    pub(super) fn apply_cancelled(&mut self, topic: TopicId, key: (Timestamp, Position)) {
+        self.change_schedule(topic, |schedule| schedule.remove(&key));
     }
 
     /// The schedule of a topic that is gone is void at once, and swept a few messages at a time.
@@ -111,5 +130,16 @@ impl Machine {
     #[must_use]
     pub fn is_scheduled(&self, topic: TopicId, due: Timestamp, position: Position) -> bool {
         self.topics.get(&topic).is_some_and(|topic| topic.schedule.contains_key(&(due, position)))
+    }
+}
+
+impl Topic {
+    /// Its scheduled messages behind `after`, in (due, position) order.
+    pub fn scheduled_after(
+        &self,
+        after: Option<(Timestamp, Position)>,
+    ) -> impl Iterator<Item = (Timestamp, Position)> + '_ {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.schedule.range((from, Bound::Unbounded)).map(|(key, _)| *key)
     }
 }

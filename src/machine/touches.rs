@@ -89,6 +89,7 @@ impl Fact {
         let own = Position { index, slot: 0 };
         match self {
             Fact::ScheduleDue(due) => touch(Touch::Message(resolve(due.entry.position, own))),
+            Fact::Cancelled { position, .. } => touch(Touch::Message(*position)),
             Fact::Delivered(delivered) => {
                 let (topic, queue) = (delivered.topic, delivered.queue);
                 let mut place = |place| touch(Touch::Place(topic, queue, place));

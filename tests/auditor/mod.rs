@@ -22,6 +22,7 @@ impl Model {
         ensure(body == sent.body, || said("I2: another body"))?;
         ensure(of.topics.contains(&sent.topic), || said("I10: another topic"))?;
         ensure(of.wants.includes(sent), || said("I10: the filter does not match"))?;
+        ensure(!sent.cancelled, || said("I13: cancelled"))?;
         ensure(sent.offset == Some(leased.offset) && sent.due <= now, || said("I13: too early"))?;
         let expires_at = sent.ttl_ms.map_or(Timestamp::MAX, |ttl| sent.due.plus(ttl));
         let seen = &mut sent.by_group[group];

@@ -166,6 +166,7 @@ impl Model {
             queue: accepted.queue,
             offset: accepted.offset,
             due: accepted.due.unwrap_or(self.world.now),
+            cancelled: false,
             ttl_ms: new.message.ttl_ms,
             tag: new.tag,
             colour: new.colour,

@@ -16,6 +16,7 @@ mod keys;
 mod looking;
 mod reads;
 mod rig;
+mod scheduled;
 mod trails;
 
 use std::sync::Arc;

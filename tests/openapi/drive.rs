@@ -150,6 +150,7 @@ fn look(witness: &mut Witness) {
     let shown = witness.see(("getMessage", 200), &format!("/v1/messages/{id}"), &[], NOBODY).json();
     assert_eq!(shown["properties"]["colour"], "red");
     witness.see(("getMessage", 400), "/v1/messages/x", &[], NOBODY);
+    scheduled(witness, &id);
     let unknown = unknown_id();
     witness.see(("getMessage", 404), &format!("/v1/messages/{unknown}"), &[], NOBODY);
     witness.see(("traceMessage", 400), &format!("/v1/messages/{id}/trace?cursor=x"), &[], NOBODY);
@@ -190,6 +191,36 @@ fn tail(witness: &mut Witness) {
     witness.see(("tailTopic", 404), "/v1/topics/nothing/tail", &[], NOBODY);
     witness.see(("tailTopic", 410), "/v1/topics/empty/tail", &[("Last-Event-ID", id)], NOBODY);
     witness.see(("tailTopic", 422), &format!("{tail}?tag=%7C"), &[], NOBODY);
+}
+
+fn scheduled(witness: &mut Witness, ready: &str) {
+    let list = "/v1/topics/orders/scheduled";
+    let later =
+        witness.see(("produce", 201), "/v1/topics/orders/messages", &[("Mq-Delay", "1h")], b"x").json();
+    let path = format!("/v1/messages/{}", later["id"].as_str().unwrap());
+    let page = witness.see(("listScheduled", 200), &format!("{list}?limit=1"), &[], NOBODY).json();
+    assert_eq!(
+        (&page["messages"][0]["id"], &page["messages"][0]["state"]),
+        (&later["id"], &json!("scheduled"))
+    );
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let rest =
+        witness.see(("listScheduled", 200), &format!("{list}?cursor={cursor}&encoding=base64"), &[], NOBODY);
+    assert_eq!(rest.json()["messages"].as_array().map(Vec::len), Some(1), "{page}");
+    witness.see(("listScheduled", 400), &format!("{list}?limit=0"), &[], NOBODY);
+    witness.see(("listScheduled", 404), "/v1/topics/nothing/scheduled", &[], NOBODY);
+    witness.see(("cancelMessage", 204), &path, &[], NOBODY);
+    witness.see(("cancelMessage", 204), &path, &[], NOBODY);
+    let shown = witness.see(("getMessage", 200), &path, &[], NOBODY).json();
+    assert_eq!(
+        (&shown["state"], &shown["deliver_at"]),
+        (&json!("cancelled"), &page["messages"][0]["deliver_at"])
+    );
+    let refused = witness.see(("cancelMessage", 409), &format!("/v1/messages/{ready}"), &[], NOBODY).json();
+    assert_eq!(refused["code"], "not_scheduled");
+    witness.see(("cancelMessage", 400), &format!("{path}?colour=1"), &[], NOBODY);
+    let unknown = unknown_id();
+    witness.see(("cancelMessage", 404), &format!("/v1/messages/{unknown}"), &[], NOBODY);
 }
 
 /// A well-formed id that no message has.

@@ -152,6 +152,16 @@ impl World {
         String::from_utf8(self.messages[&position].message.body.to_vec()).unwrap()
     }
 
+    /// What names a message in the schedule of its topic; one that was never scheduled gets a key that no schedule has.
+    pub fn schedule_key(&self, position: Position) -> (TopicId, (Timestamp, Position)) {
+        let produced = &self.messages[&position];
+        let due = match produced.state {
+            ProducedAs::Scheduled { due } => due,
+            ProducedAs::Ready { .. } => Timestamp(0),
+        };
+        (produced.topic, (due, position))
+    }
+
     /// What was answered to the request that is remembered at `at`, as the log has it.
     pub fn first_answers(&self, at: Position) -> Vec<Accepted> {
         let remembered = &self.remembered[&at];

@@ -116,6 +116,10 @@ codes! {
     Disconnected "disconnected" 409 true: "An operator disconnected this client",
         "Somebody called DELETE /v1/clients/{id}. The socket is closed with 4409 and its leases are given back.",
         "Connect again, unless you were told not to.";
+    NotScheduled "not_scheduled" 409 false: "The message is not scheduled any more",
+        "Only a message that waits for its time can be cancelled. This one was never scheduled, or is ready and goes to \
+         the groups that subscribe; or it was cancelled so long ago that this cannot be told any more.",
+        "GET /v1/messages/{id} shows where it stands.";
     Conflict "conflict" 409 false: "The present state does not allow this",
         "The request is in order, but something stands in its way; the detail says what.",
         "Wait until it is gone, or remove it.";

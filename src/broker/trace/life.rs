@@ -59,6 +59,9 @@ impl Life {
                 self.offset = Some(due.entry.offset);
                 Some((None, Happening::Ready, Details::default()))
             }
+            Fact::Cancelled { position, .. } if *position == self.position => {
+                Some((None, Happening::Cancelled, Details::default()))
+            }
             Fact::Delivered(delivered) if self.is_at(delivered.topic, delivered.queue) => {
                 self.delivered(delivered)
             }

@@ -102,6 +102,8 @@ pub enum Happening {
     Accepted,
     /// A scheduled message came due and took its place in the queue.
     Ready,
+    /// It was taken back before it was ready, and never will be.
+    Cancelled,
     /// It was leased to a client.
     Delivered,
     /// The group looked at it, and it waits behind another message of its lane.

@@ -227,6 +227,7 @@ fn samples() -> Vec<Fact> {
         },
     ];
     facts.extend(jobs::samples(group, topic));
+    facts.push(Fact::Cancelled { topic, due: Timestamp(1_700_000_000_000), position: at(40, 2) });
     facts
 }
 
@@ -252,7 +253,7 @@ fn the_bytes_of_every_kind_are_frozen() {
 fn every_kind_has_a_sample() {
     let kinds: std::collections::BTreeSet<u8> =
         batch(samples()).encode().iter().skip(1).map(|part| part[0]).collect();
-    let written: Vec<u8> = (1..=29).filter(|kind| *kind != kind::DELIVERED).collect();
+    let written: Vec<u8> = (1..=30).filter(|kind| *kind != kind::DELIVERED).collect();
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), written);
 }
 

@@ -167,6 +167,11 @@ pub(super) fn any_fact() -> impl Strategy<Value = Fact> {
                 Fact::Redriven { group, positions, places: if known { places } else { Vec::new() } }
             }
         ),
+        (ids(), number(), any_position()).prop_map(|((_, topic, _), due, position)| Fact::Cancelled {
+            topic,
+            due: Timestamp(due),
+            position
+        }),
         (ids(), proptest::collection::vec(number(), 0..9))
             .prop_map(|((group, topic, _), targets)| Fact::Sought { group, topic, targets }),
     ]
