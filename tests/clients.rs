@@ -37,7 +37,8 @@ async fn start() -> Running {
     }
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().display().to_string();
-    let line = ["serve", "--listen=127.0.0.1:0", "--drain-timeout=1s", "--data", &data];
+    let line =
+        ["serve", "--listen=127.0.0.1:0", "--drain-timeout=1s", "--stall-timeout=60s", "--data", &data];
     let serve = <Line as clap::Parser>::parse_from(line).serve;
     Running { node: Node::start(serve).await.unwrap(), _directory: directory }
 }
@@ -106,7 +107,7 @@ async fn a_filter_is_only_compared_with_the_groups_own() {
         (json!({"filter": {"tag": "a||b"}}), "a || b", "*"),
     ] {
         let problem = calls.expect(409, "POST", receive, &other).await;
-        let said = format!("the filter asked for is '{asked}', group 'g' has '{own}'");
+        let said = format!("the filter asked for is [tag {asked}], group 'g' has [tag {own}]");
         assert_eq!((&problem["code"], &problem["detail"]), (&json!("filter_differs"), &json!(said)));
     }
     let fresh = "/v1/groups/fresh/receive?wait=0";
@@ -262,5 +263,29 @@ async fn a_filter_that_lets_nothing_through_and_a_schedule_are_explained() {
     assert_eq!(scheduled["count"], 1);
     assert!(scheduled["until"].is_string() && scheduled["id"].is_string(), "{scheduled}");
     assert_eq!((&find("ready")["count"], &find("all_well")["affects"]), (&json!(1), &json!("none")));
+    running.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_does_not_read_is_shown_as_slow() {
+    let running = start().await;
+    let to = running.node.addr();
+    let mut calls = Calls::to(to);
+    let mut client = socket(to, "sleeper").await;
+    let subscribe = json!({"type": "subscribe", "sub": "s", "group": "g", "topic": "t", "prefetch": 1_000});
+    say(&mut client, subscribe).await;
+    assert_eq!(frame(&mut client).await["type"], "subscribed");
+    let body = "x".repeat(1 << 20);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let listed = calls.expect(200, "GET", "/v1/clients?group=g", &Value::Null).await;
+        if listed["clients"][0]["slow"] == true {
+            break;
+        }
+        // However much the two kernels take, at some point it is enough.
+        assert!(tokio::time::Instant::now() < deadline, "{listed}");
+        produce(&mut calls, "t", &body).await;
+    }
+    drop(client);
     running.node.stop().await;
 }

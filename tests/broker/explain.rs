@@ -14,8 +14,15 @@ fn group() -> GroupName {
     "g".parse().unwrap()
 }
 
+/// As soon as the index, which hears of a batch a moment after the machine, has caught up.
 fn explain(broker: &Broker) -> Explanation {
-    broker.explain(&group()).unwrap()
+    loop {
+        let explanation = broker.explain(&group()).unwrap();
+        if !causes(&explanation).contains(&Cause::IndexBehind) {
+            return explanation;
+        }
+        std::thread::yield_now();
+    }
 }
 
 fn causes(explanation: &Explanation) -> Vec<Cause> {
