@@ -111,6 +111,7 @@ impl Model {
                 queue: produced.queue,
                 offset: Some(offset),
                 due: self.world.now,
+                cancelled: false,
                 ttl_ms: None,
                 tag,
                 colour,

@@ -115,7 +115,7 @@ pub(super) async fn run(
         let form = order(args, ("ids", json!(ids)));
         let answer = client.send(Call::post(path.as_str(), form)).await?;
         if args.dry_run {
-            would_move += answer.json::<Value>()?["would_move"].as_u64().unwrap_or(0);
+            would_move += answer.json::<DryRun>()?.would_move;
         } else {
             failed += results(answer.text()?, printer)?;
         }
@@ -130,19 +130,28 @@ pub(super) async fn run(
     }
 }
 
+/// The answer to a dry run.
+#[derive(Deserialize)]
+struct DryRun {
+    would_move: u64,
+    #[serde(default)]
+    truncated: bool,
+}
+
 /// The request, with what both forms share.
 fn order(args: &RedriveArgs, (name, which): (&str, Value)) -> String {
-    let mut form = json!({ name: which });
+    let mut form = Map::new();
+    form.insert(name.to_owned(), which);
     if let Some(to) = &args.to {
-        form["to"] = to.as_str().into();
+        form.insert("to".to_owned(), to.as_str().into());
     }
     if let Some(rate) = args.rate {
-        form["rate_per_s"] = rate.into();
+        form.insert("rate_per_s".to_owned(), rate.into());
     }
     if args.dry_run {
-        form["dry_run"] = true.into();
+        form.insert("dry_run".to_owned(), true.into());
     }
-    form.to_string()
+    Value::Object(form).to_string()
 }
 
 /// Prints what became of each; answers how many were refused.
@@ -180,12 +189,11 @@ async fn by_filter(
 ) -> Result<(), CliError> {
     let form = order(args, ("filter", args.filter.json()));
     let answer = client.send(Call::post(path, form)).await?;
-    let shown: Value = answer.json()?;
     if args.dry_run {
-        let truncated = shown["truncated"].as_bool().unwrap_or(false);
-        return said(shown["would_move"].as_u64().unwrap_or(0), truncated, printer);
+        let DryRun { would_move, truncated } = answer.json()?;
+        return said(would_move, truncated, printer);
     }
-    let id = cell(&shown, "id");
+    let id = cell(&answer.json::<Value>()?, "id");
     let Some(wait) = args.wait else {
         let text = format!("job {id} started; how far it is: whimbrel jobs show {id}");
         return printer.done(&text, answer.text()?);
