@@ -403,11 +403,18 @@ async fn damage_breaks_the_stream_off_and_is_named() {
     std::fs::write(&harmed, bytes).unwrap();
     let to = node.addr();
     let cut = tokio::task::spawn_blocking(move || {
-        let (stream, length) = begin(to);
-        (rest(&stream, length), length)
+        let mut stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("POST /v1/backup HTTP/1.1\r\nHost: {to}\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        // Even the head may be cut: it goes out with the first bytes of the archive, if there are any before the end.
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+        answer.split_off(head)
     });
-    let (cut, length) = cut.await.unwrap();
-    assert!((cut.len() as u64) < length && storage::backup::check(cut.as_slice()).is_err());
+    let cut = cut.await.unwrap();
+    assert!(storage::backup::check(cut.as_slice()).is_err(), "{} bytes", cut.len());
     let limit = Instant::now() + PATIENCE;
     let name = harmed.file_name().unwrap().to_str().unwrap().to_owned();
     let named =

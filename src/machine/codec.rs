@@ -338,11 +338,7 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
         Fact::DeadPurged { group } => put_numbers(out, kind::DEAD_PURGED, [group.0]),
         Fact::Kept { topic, firsts } => {
             put_numbers(out, kind::KEPT, [topic.0]);
-            put_count(out, firsts.len());
-            for (queue, offset) in firsts {
-                put_number(out, *queue);
-                put_number(out, *offset);
-            }
+            put_firsts(out, firsts);
         }
         Fact::Swept { count } => put_numbers(out, kind::SWEPT, [*count]),
         Fact::Forgotten { topic, until } => {
@@ -364,6 +360,14 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
         | Fact::GivenBack { .. }
         | Fact::RetryDue { .. }
         | Fact::Expired { .. } => {}
+    }
+}
+
+fn put_firsts(out: &mut BytesMut, firsts: &[(QueueNo, u64)]) {
+    put_count(out, firsts.len());
+    for (queue, offset) in firsts {
+        put_number(out, *queue);
+        put_number(out, *offset);
     }
 }
 
