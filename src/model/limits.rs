@@ -142,5 +142,14 @@ pub const TAILS_MAX: usize = 1_000;
 /// Longest time a tail may be asked to last: 24 hours. One that does not say lasts until its client goes.
 pub const TAIL_FOR_MS_MAX: Millis = 24 * 3_600_000;
 
+/// Most topics that have series of their own at `/metrics`; the others are summed up as one.
+pub const METRICS_TOPICS_MAX: usize = 200;
+/// Most subscriptions (a group in a topic) that have series of their own at `/metrics`.
+pub const METRICS_SUBSCRIPTIONS_MAX: usize = 200;
+/// Most groups that have series of their own at `/metrics`.
+pub const METRICS_GROUPS_MAX: usize = 200;
+/// Most samples of queues that `/metrics/per-object` answers.
+pub const METRICS_QUEUE_SAMPLES_MAX: usize = 20_000;
+
 /// How many queues a topic has.
 pub type QueueCount = u16;

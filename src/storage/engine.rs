@@ -1,6 +1,6 @@
 //! What the writer thread does to the files: encode, flush, seal, roll, truncate.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use crate::model::seeded::{self, SeededBug};
 
@@ -244,7 +244,9 @@ impl Engine {
         let crc = record::close_flush(&mut self.pending.buffer, self.pending.last_at, salt);
         write_all(active.file.as_ref(), &self.pending.buffer, active.end)
             .map_err(|error| fault("write", &segment.path, error))?;
+        let began = Instant::now();
         sync(active.file.as_ref(), &segment.path)?;
+        shared.fsyncs.observe_micros(began.elapsed());
         segment.grow(&self.pending.marks, self.pending.count, last.index, end);
         active.secured = active.allocated;
         active.end = end;

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::model::Timestamp;
+use crate::model::{Distribution, Timestamp};
 
 use super::{
     backup::Backup,
@@ -223,6 +223,18 @@ impl Log {
     /// Free bytes of the file system when last measured.
     pub fn free_space(&self) -> u64 {
         self.shared.gauge.free()
+    }
+
+    /// Bytes of the whole file system; none when it does not say. Asks the system, so not for async threads.
+    #[must_use]
+    pub fn total_space(&self) -> Option<u64> {
+        self.shared.dir.vfs().total_bytes(self.shared.dir.path()).ok().flatten()
+    }
+
+    /// How long the flushes of the log waited for the disk so far, in microseconds.
+    #[must_use]
+    pub fn fsyncs(&self) -> Distribution {
+        self.shared.fsyncs.read()
     }
 
     /// Makes the reserve large enough for two more images of this size, in bytes, so that a nearly full disk

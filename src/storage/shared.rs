@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError, RwLock},
 };
 
+use crate::model::Histogram;
+
 use super::{
     error::StorageError,
     hold::Held,
@@ -26,6 +28,12 @@ pub type Done = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
 
 /// Bytes that may wait for the writer; an append beyond them blocks its caller.
 pub(super) const WAITING_BYTES_MAX: usize = 32 << 20;
+
+/// Bounds of the time a flush takes: a good disk needs well under a millisecond, a tired one tens.
+const FSYNC_MICROS: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    5_000_000,
+];
 
 /// A request to the writer thread.
 pub(super) enum Command {
@@ -75,6 +83,8 @@ pub(super) struct Shared {
     pub(super) options: LogOptions,
     pub(super) poison: Poison,
     pub(super) gauge: Gauge,
+    /// How long each flush waited for the disk, in microseconds.
+    pub(super) fsyncs: Histogram,
     pub(super) places: Places,
     pub(super) held: Held,
     core: Mutex<Core>,
@@ -118,6 +128,7 @@ impl Shared {
         let tail = Tail::new(core.next(), options.tail_cache_bytes);
         Ok(Shared {
             gauge: Gauge::new(options.reserve_bytes, free),
+            fsyncs: Histogram::new(&FSYNC_MICROS),
             poison: Poison::default(),
             places: Places::default(),
             held: Held::default(),

@@ -37,6 +37,10 @@ pub trait Vfs: Debug + Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Bytes this process may still write on the file system of `path`.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// Bytes of the whole file system of `path`; none when there is no such number.
+    fn total_bytes(&self, _path: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
     /// Takes an exclusive lock that ends when the returned guard is dropped or the process dies; `WouldBlock` if taken.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>>;
 }

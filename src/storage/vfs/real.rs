@@ -66,6 +66,11 @@ impl Vfs for RealFs {
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
+    fn total_bytes(&self, path: &Path) -> io::Result<Option<u64>> {
+        let space = rustix::fs::statvfs(path)?;
+        Ok(Some(space.f_blocks.saturating_mul(space.f_frsize)))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
