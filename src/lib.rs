@@ -12,6 +12,8 @@ pub mod model;
 pub mod machine;
 // Disk: the commit log, images, vote, and the disposable index.
 pub mod storage;
+// Watching: counters, and the text that Prometheus reads.
+pub mod observe;
 
 // Agreement: puts batches of facts through Raft. The only folder that knows openraft.
 pub mod replication;

@@ -24,7 +24,7 @@ const HOMES: [(&str, &[&str]); 5] = [
 ];
 
 /// Folders that never wait for anything but the disk.
-const SYNCHRONOUS: [&str; 3] = ["model", "machine", "storage"];
+const SYNCHRONOUS: [&str; 4] = ["model", "machine", "storage", "observe"];
 
 /// What would make two nodes that apply the same facts differ, or an apply that cannot be repeated.
 const IMPURE: [(&str, &str); 14] = [

@@ -1,0 +1,229 @@
+//! Counters of many objects, of which only the most interesting ones are shown by themselves.
+//!
+//! The rest is summed up under the name [`OTHER`]. Objects move between the two, and still no counter may ever fall: a
+//! counter that falls looks like a restart, and every rate over it is nonsense. So what an object counts goes either to
+//! its own series or to the sum, whichever shows it at the time, and stays there.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use imbl::OrdMap;
+
+/// The name under which the objects without series of their own are summed up. No object can have it: names begin with
+/// a letter or a digit.
+pub const OTHER: &str = "_other";
+
+/// The counters of one object.
+#[derive(Debug)]
+pub(super) struct Counters(Box<[Count]>);
+
+#[derive(Debug, Default)]
+struct Count {
+    /// What was counted.
+    now: AtomicU64,
+    /// How much of it the last scrape saw. Only scrapes touch this and the next, one at a time.
+    seen: AtomicU64,
+    /// How much of what was seen belongs to the object's own series.
+    own: AtomicU64,
+}
+
+impl Counters {
+    fn new(width: usize) -> Counters {
+        Counters(std::iter::repeat_with(Count::default).take(width).collect())
+    }
+
+    /// Adds to the counter at `place`.
+    pub(super) fn add(&self, place: usize, by: u64) {
+        if let Some(count) = self.0.get(place) {
+            count.now.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    /// How much the first counter grew since the last scrape: what objects are compared by.
+    fn growth(&self) -> u64 {
+        let grown = |count: &Count| {
+            count.now.load(Ordering::Relaxed).saturating_sub(count.seen.load(Ordering::Relaxed))
+        };
+        self.0.first().map_or(0, grown)
+    }
+
+    /// Gives what was counted since the last scrape to the object's own series, or adds it to `other`.
+    fn settle(&self, is_shown: bool, other: &mut [u64]) {
+        for (count, hidden) in self.0.iter().zip(other) {
+            let now = count.now.load(Ordering::Relaxed);
+            let grown = now.saturating_sub(count.seen.swap(now, Ordering::Relaxed));
+            if is_shown {
+                count.own.fetch_add(grown, Ordering::Relaxed);
+            } else {
+                *hidden += grown;
+            }
+        }
+    }
+
+    fn own(&self) -> Vec<u64> {
+        self.0.iter().map(|count| count.own.load(Ordering::Relaxed)).collect()
+    }
+}
+
+/// The counters of all objects of a kind, by key. An object that never counted anything has none yet.
+#[derive(Debug)]
+pub struct Table<K: Ord> {
+    width: usize,
+    rows: Mutex<OrdMap<K, Arc<Counters>>>,
+    /// What was counted by objects while they were not shown. Held during a scrape, so that there is one at a time.
+    other: Mutex<Vec<u64>>,
+}
+
+/// What a scrape found in a table.
+#[derive(Debug)]
+pub struct Stock {
+    /// The objects with series of their own: which of those asked about, in that order, and their counters.
+    pub shown: Vec<(usize, Vec<u64>)>,
+    /// The counters of all others; none as long as there never were any.
+    pub other: Option<Vec<u64>>,
+}
+
+impl<K: Ord + Clone> Table<K> {
+    /// A table of objects with `width` counters each.
+    pub(super) fn new(width: usize) -> Table<K> {
+        Table { width, rows: Mutex::default(), other: Mutex::new(vec![0; width]) }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, OrdMap<K, Arc<Counters>>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counters of an object.
+    pub(super) fn row(&self, key: &K) -> Arc<Counters> {
+        let mut rows = self.rows();
+        if let Some(row) = rows.get(key) {
+            return row.clone();
+        }
+        let row = Arc::new(Counters::new(self.width));
+        rows.insert(key.clone(), row.clone());
+        row
+    }
+
+    /// The objects that have counters at the moment.
+    #[must_use]
+    pub fn keys(&self) -> Vec<K> {
+        let rows = self.rows().clone();
+        rows.keys().cloned().collect()
+    }
+
+    /// Drops the counters of objects that are gone.
+    pub fn forget(&self, gone: impl IntoIterator<Item = K>) {
+        for key in gone {
+            self.rows().remove(&key);
+        }
+    }
+
+    /// Reads the counters of `objects`, given as key and weight. At most `most` are shown by themselves: the ones with
+    /// the highest weight, among equals those whose first counter grew most since the last scrape, then the first ones.
+    #[must_use]
+    pub fn take_stock(&self, objects: &[(K, u64)], most: usize) -> Stock {
+        let mut other = self.other.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = self.rows().clone();
+        let shown = most_interesting(objects, &rows, most);
+        let mut stock = Stock { shown: Vec::with_capacity(shown.len()), other: None };
+        for (at, (key, _)) in objects.iter().enumerate() {
+            let is_shown = shown.contains(&at);
+            let row = rows.get(key);
+            if let Some(row) = row {
+                row.settle(is_shown, &mut other);
+            }
+            if is_shown {
+                stock.shown.push((at, row.map_or_else(|| vec![0; self.width], |row| row.own())));
+            }
+        }
+        let had_others = objects.len() > stock.shown.len() || other.iter().any(|count| *count > 0);
+        stock.other = had_others.then(|| other.clone());
+        stock
+    }
+}
+
+/// Which of `objects` are shown by themselves.
+fn most_interesting<K: Ord>(
+    objects: &[(K, u64)],
+    rows: &OrdMap<K, Arc<Counters>>,
+    most: usize,
+) -> BTreeSet<usize> {
+    if objects.len() <= most {
+        return (0..objects.len()).collect();
+    }
+    let rank = |(at, (key, weight)): (usize, &(K, u64))| {
+        (Reverse(*weight), Reverse(rows.get(key).map_or(0, |row| row.growth())), at)
+    };
+    let mut ranks: Vec<_> = objects.iter().enumerate().map(rank).collect();
+    ranks.select_nth_unstable(most);
+    ranks.into_iter().take(most).map(|(_, _, at)| at).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(table: &Table<u32>, key: u32, by: u64) {
+        table.row(&key).add(0, by);
+    }
+
+    fn shown(stock: &Stock) -> Vec<(usize, u64)> {
+        stock.shown.iter().map(|(at, counts)| (*at, counts[0])).collect()
+    }
+
+    #[test]
+    fn what_never_counted_is_zero() {
+        let table = Table::new(2);
+        let stock = table.take_stock(&[(7, 0)], 10);
+        assert_eq!((stock.shown, stock.other), (vec![(0, vec![0, 0])], None));
+    }
+
+    #[test]
+    fn the_heaviest_are_shown_then_those_that_grow_then_the_first() {
+        let table = Table::new(1);
+        count(&table, 4, 9);
+        let objects = [(1, 0), (2, 0), (3, 5), (4, 0), (5, 0)];
+        let stock = table.take_stock(&objects, 3);
+        assert_eq!(shown(&stock), [(0, 0), (2, 0), (3, 9)]);
+        assert_eq!(stock.other, Some(vec![0]));
+    }
+
+    #[test]
+    fn no_counter_falls_and_nothing_is_lost_while_objects_come_and_go() {
+        let table = Table::new(1);
+        let (first, second) = ([(1, 1), (2, 0)], [(1, 0), (2, 1)]);
+        count(&table, 1, 10);
+        count(&table, 2, 100);
+        let stock = table.take_stock(&first, 1);
+        assert_eq!((shown(&stock), stock.other), (vec![(0, 10)], Some(vec![100])));
+        // The other one is shown now: it begins at what it counts from here on.
+        count(&table, 1, 1);
+        count(&table, 2, 2);
+        let stock = table.take_stock(&second, 1);
+        assert_eq!((shown(&stock), stock.other), (vec![(1, 2)], Some(vec![101])));
+        // The first one goes on where it stopped.
+        count(&table, 1, 1);
+        count(&table, 2, 3);
+        let stock = table.take_stock(&first, 1);
+        assert_eq!((shown(&stock), stock.other), (vec![(0, 11)], Some(vec![104])));
+        // Room for all: what the sum had, it keeps.
+        let stock = table.take_stock(&first, 2);
+        assert_eq!((shown(&stock), stock.other), (vec![(0, 11), (1, 2)], Some(vec![104])));
+        assert_eq!(11 + 2 + 104, 10 + 100 + 1 + 2 + 1 + 3);
+    }
+
+    #[test]
+    fn what_is_gone_takes_its_series_along_and_leaves_the_sum() {
+        let table = Table::new(1);
+        count(&table, 1, 10);
+        count(&table, 2, 5);
+        let _ = table.take_stock(&[(1, 1), (2, 0)], 1);
+        assert_eq!(table.keys(), [1, 2]);
+        table.forget([2]);
+        let stock = table.take_stock(&[(1, 1)], 1);
+        assert_eq!((shown(&stock), stock.other), (vec![(0, 10)], Some(vec![5])));
+        assert_eq!(table.keys(), [1]);
+    }
+}
