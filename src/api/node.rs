@@ -154,6 +154,10 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("redrive_rate_max", model::REDRIVE_RATE_MAX.into()),
         ("dry_run_reads_max", count(model::DRY_RUN_READS_MAX)),
         ("exports_max", count(model::EXPORTS_MAX)),
+        ("metrics_topics_max", count(model::METRICS_TOPICS_MAX)),
+        ("metrics_subscriptions_max", count(model::METRICS_SUBSCRIPTIONS_MAX)),
+        ("metrics_groups_max", count(model::METRICS_GROUPS_MAX)),
+        ("metrics_queue_samples_max", count(model::METRICS_QUEUE_SAMPLES_MAX)),
     ];
     out.open();
     for (name, value) in limits {

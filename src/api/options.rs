@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::door::Door;
 use super::problem::Row;
 use crate::broker::Broker;
 use crate::model::{EXPORTS_MAX, SOCKETS_MAX};
@@ -52,6 +53,8 @@ pub struct Options {
     pub sockets: Arc<Semaphore>,
     /// One permit per export of dead letters.
     pub exports: Arc<Semaphore>,
+    /// Counts the connections.
+    pub door: Arc<Door>,
 }
 
 /// The defaults of `whimbrel serve`, for tests and for embedding.
@@ -76,6 +79,7 @@ impl Default for Options {
             max_sockets: SOCKETS_MAX,
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            door: Arc::default(),
         }
     }
 }

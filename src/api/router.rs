@@ -9,8 +9,8 @@ use axum::routing::{delete, get, post};
 use super::options::{Api, Options};
 use super::problem::{Code, Problem};
 use super::{
-    backup, clients, config, dead_letters, export, groups, jobs, messages, node, produce, receive, redrive,
-    scheduled, settle, stream, tail, topics,
+    backup, clients, config, dead_letters, export, groups, jobs, messages, metrics, node, produce, receive,
+    redrive, scheduled, settle, stream, tail, topics,
 };
 use crate::broker::Broker;
 
@@ -61,6 +61,8 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .route("/v1/version", get(node::version))
         .route("/livez", get(node::live))
         .route("/readyz", get(node::ready))
+        .route("/metrics", get(metrics::node))
+        .route("/metrics/per-object", get(metrics::per_object))
         .route("/openapi.yaml", get(node::contract))
         .route("/docs", get(node::docs))
         .route("/problems/{code}", get(node::problem_page))

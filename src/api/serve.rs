@@ -95,6 +95,7 @@ impl Accept {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
+            self.options.door.refuse();
             self.turn_away(stream);
             return;
         };
@@ -102,9 +103,10 @@ impl Accept {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let home = Home { edge: self.edge.clone(), options: self.options.clone(), cut: self.cut.clone() };
+        let inside = self.options.door.enter();
         self.connections.spawn(async move {
             connection(&home, stream, peer).await;
-            drop(place);
+            drop((place, inside));
         });
     }
 

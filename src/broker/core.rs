@@ -7,6 +7,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::machine::Effects;
 use crate::model::{QueueEntry, QueueNo, Timestamp, TopicId};
+use crate::observe::Traffic;
 use crate::replication::{MachineView, Replication};
 use crate::storage::Space;
 use crate::storage::index::IndexError;
@@ -34,6 +35,8 @@ pub(super) struct Core {
     pub(super) tallies: Tallies,
     /// Effects of applied batches that the proposer has not taken yet.
     pub(super) inbox: Arc<Mutex<Effects>>,
+    /// What is counted for whoever watches.
+    pub(super) traffic: Arc<Traffic>,
     /// Whether this node leads and its leadership is open.
     pub(super) serving: AtomicBool,
     /// Told when `serving` becomes true.

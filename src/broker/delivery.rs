@@ -81,6 +81,13 @@ pub(super) enum Delivery {
 }
 
 impl Delivery {
+    /// What was leased.
+    pub(super) fn received(&self) -> &Received {
+        match self {
+            Delivery::Receive(_, received) | Delivery::Session(_, received) => received,
+        }
+    }
+
     /// Hands the messages over. Answers the receipts of those that nobody is there to take.
     pub(super) fn hand_over(self, waiters: &mut Waiters, index: u64) -> Vec<Receipt> {
         let receipts = |received: &Received| -> Vec<Receipt> {

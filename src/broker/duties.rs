@@ -13,6 +13,7 @@ use crate::storage::index::IndexError;
 
 use super::clock::{self, LogClock};
 use super::core::Core;
+use super::count;
 use super::handle::Broker;
 
 /// How often retention, the TTL sweep and the cleaner look.
@@ -56,7 +57,11 @@ async fn round(broker: &Broker, log_clock: &mut Option<LogClock>) {
     }
     broker.core.clients.sweep(clock::wall_time());
     let cleaner = broker.clone();
-    if let Err(error) = tokio::task::spawn_blocking(move || clean_segments(&cleaner)).await {
+    let clean = move || {
+        clean_segments(&cleaner);
+        count::forget_deleted(&cleaner.core);
+    };
+    if let Err(error) = tokio::task::spawn_blocking(clean).await {
         tracing::error!(%error, "the cleaner failed");
     }
 }

@@ -91,7 +91,9 @@ impl Broker {
         let bytes = messages.iter().map(|new| new.message.body.len() + 256).sum();
         let auto_create = auto_create && self.core.options.auto_create_topics;
         let request = ProduceRequest { topic, auto_create, messages };
+        let began = Instant::now();
         let (answers, index) = self.decide(bytes, move |draft| draft.produce(&request)).await?;
+        self.core.traffic.produce.observe_micros(began.elapsed());
         Ok(answers.into_iter().map(|answer| answer.map(|accepted| stored(accepted, index))).collect())
     }
 

@@ -99,6 +99,6 @@ struct Unlooked {
 }
 
 /// The lowest unsettled offset.
-fn cursor(progress: &Progress) -> u64 {
+pub(super) fn cursor(progress: &Progress) -> u64 {
     progress.items.keys().find(|place| place.turn == 0).map_or(progress.next, |place| place.offset)
 }

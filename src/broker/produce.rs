@@ -1,5 +1,7 @@
 //! Produce requests on terms: all or nothing, once under a key. The plain one is in `handle.rs`.
 
+use tokio::time::Instant;
+
 use crate::machine::{Accepted, Fact, OWN_ENTRY, ProduceOutcome, ProduceRequest, ProducedAs, Terms};
 use crate::machine::{Refusal, decode_message};
 use crate::model::{MessageId, Position};
@@ -39,6 +41,7 @@ impl Broker {
         request.auto_create &= self.core.options.auto_create_topics;
         terms.keys_max = self.core.options.idempotency_keys_max;
         let bytes = request.messages.iter().map(|new| new.message.body.len() + 256).sum();
+        let began = Instant::now();
         let decided = self.decide(bytes, move |draft| match &terms.key {
             // What was carried out before needs no room to be said again.
             Some(key) if !has_room => Ok(draft.carried_out(&request.topic, key)?.map(ProduceOutcome::Before)),
@@ -47,6 +50,7 @@ impl Broker {
         match decided.await? {
             (None, _) => Err(no_room()),
             (Some(ProduceOutcome::Now(answers)), index) => {
+                self.core.traffic.produce.observe_micros(began.elapsed());
                 let answers =
                     answers.into_iter().map(|answer| answer.map(|accepted| stored(accepted, index)));
                 Ok(ProducedOn { answers: answers.collect(), replayed: false })

@@ -19,6 +19,7 @@ use super::ask::{Adjustment, Ask, Decision, Unasked, Waiting};
 use super::candidates::Reader;
 use super::clock::LogClock;
 use super::core::Core;
+use super::count;
 use super::delivery::{Delivery, Open};
 use super::error::BrokerError;
 use super::subscription::CloseHow;
@@ -436,6 +437,9 @@ impl Proposer {
         }
         for (waiting, refusal) in open.refused {
             let _ = waiting.reply.send(Err(BrokerError::Refused(refusal)));
+        }
+        if !open.deliveries.is_empty() {
+            count::deliveries(&self.core.traffic, &open.deliveries, self.clock.now());
         }
         for delivery in open.deliveries {
             let undelivered = delivery.hand_over(&mut self.waiters, index);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What is left.
 #[derive(Debug)]
 pub(super) struct Room {
+    requests_max: usize,
     requests: AtomicUsize,
     bytes: AtomicUsize,
 }
@@ -21,7 +22,13 @@ pub(super) struct Share {
 impl Room {
     /// Room for so many requests, and so many bytes of them together.
     pub(super) fn new(requests: usize, bytes: usize) -> Arc<Room> {
-        Arc::new(Room { requests: AtomicUsize::new(requests), bytes: AtomicUsize::new(bytes) })
+        let (requests_max, requests) = (requests, AtomicUsize::new(requests));
+        Arc::new(Room { requests_max, requests, bytes: AtomicUsize::new(bytes) })
+    }
+
+    /// How many requests have a share now.
+    pub(super) fn requests_taken(&self) -> usize {
+        self.requests_max.saturating_sub(self.requests.load(Ordering::Relaxed))
     }
 
     /// Takes a share for one request of `bytes`.
@@ -60,6 +67,7 @@ mod tests {
         let first = room.take(60).unwrap();
         assert_eq!(room.take(41).unwrap_err(), "bytes");
         let second = room.take(40).unwrap();
+        assert_eq!(room.requests_taken(), 2);
         assert_eq!(room.take(0).unwrap_err(), "requests");
         drop(first);
         assert_eq!(room.take(61).unwrap_err(), "bytes");

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle as Task;
 
 use crate::machine::Effects;
 use crate::model::WAITERS_MAX;
+use crate::observe::Traffic;
 use crate::replication::{AppliedBatch, Replication};
 use crate::storage::Log;
 use crate::storage::index::{Index, Opened};
@@ -23,7 +24,7 @@ use super::indexer::Indexer;
 use super::proposer::Proposer;
 use super::room::Room;
 use super::tally::{self, Tallies};
-use super::{clock, duties, jobs, scrub, tails, trails};
+use super::{clock, count, duties, jobs, scrub, tails, trails};
 
 /// Most requests that may wait to be decided.
 const REQUESTS_MAX: usize = 65_536;
@@ -56,6 +57,7 @@ pub struct StartError(#[from] std::io::Error);
 pub struct Applying {
     indexer: Arc<Indexer>,
     inbox: Arc<Mutex<Effects>>,
+    traffic: Arc<Traffic>,
 }
 
 impl Applying {
@@ -63,7 +65,7 @@ impl Applying {
     #[must_use]
     pub fn new(index: Index, opened: &Opened, log: Log) -> Applying {
         let indexer = Indexer::new(index, log, opened);
-        Applying { indexer: Arc::new(indexer), inbox: Arc::default() }
+        Applying { indexer: Arc::new(indexer), inbox: Arc::default(), traffic: Arc::default() }
     }
 
     /// Takes in one applied entry. Called in log order, from one place.
@@ -71,6 +73,9 @@ impl Applying {
         let batch = entry.applied.took_effect.then_some(&*entry.batch);
         self.indexer.applied(entry.index, batch);
         if !entry.recovering {
+            if let Some(batch) = batch {
+                count::batch(&self.traffic, batch);
+            }
             let mut inbox = self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             inbox.woken.extend(&entry.applied.effects.woken);
             inbox.ended.extend(&entry.applied.effects.ended);
@@ -111,6 +116,7 @@ impl Running {
             kept_attributes: Kept::default(),
             tallies: Tallies::default(),
             inbox: applying.inbox.clone(),
+            traffic: applying.traffic.clone(),
             serving: AtomicBool::new(false),
             served: Notify::new(),
             job_started: Notify::new(),

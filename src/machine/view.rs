@@ -69,8 +69,13 @@ impl Machine {
             return Some(self.now);
         }
         let item = self.deadlines.get_min().map(|deadline| deadline.at);
-        let message = self.next_scheduled.get_min().map(|(due, ..)| *due);
-        item.into_iter().chain(message).chain(self.keys.next_due()).min()
+        item.into_iter().chain(self.next_schedule()).chain(self.keys.next_due()).min()
+    }
+
+    /// When the first scheduled message is due; none when none is scheduled.
+    #[must_use]
+    pub fn next_schedule(&self) -> Option<Timestamp> {
+        self.next_scheduled.get_min().map(|(due, ..)| *due)
     }
 
     /// All scheduled messages, topic by topic, each topic's in (due, position) order.

@@ -582,6 +582,8 @@ fn node(witness: &mut Witness) {
         ("getVersion", "/v1/version"),
         ("livez", "/livez"),
         ("readyz", "/readyz"),
+        ("getMetrics", "/metrics"),
+        ("getQueueMetrics", "/metrics/per-object"),
         ("getContract", "/openapi.yaml"),
         ("getDocs", "/docs"),
         ("getProblem", "/problems/not_found"),
@@ -595,6 +597,8 @@ fn node(witness: &mut Witness) {
     assert_eq!(limits["body_bytes_max"], 4_194_304);
     let served = witness.see(("getContract", 200), "/openapi.yaml", &[], NOBODY);
     assert_eq!(served.body, super::contract::TEXT.as_bytes());
+    witness.see(("getQueueMetrics", 404), "/metrics/per-object?topic=nothing", &[], NOBODY);
+    witness.see(("getQueueMetrics", 400), "/metrics/per-object?topic=-", &[], NOBODY);
     witness.see(("getProblem", 404), "/problems/nonsense", &[], NOBODY);
     let browser = [("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")];
     let page = witness.see(("getProblem", 200), "/problems/stale", &browser, NOBODY);
