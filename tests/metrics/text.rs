@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Names and values, in the order written.
+pub(crate) type Labels = Vec<(String, String)>;
+
 /// A family of samples.
 #[derive(Debug, Default)]
 pub(crate) struct Family {
     pub(crate) kind: String,
     pub(crate) help: String,
     /// Sample name, labels in the order written, value.
-    pub(crate) samples: Vec<(String, Vec<(String, String)>, f64)>,
+    pub(crate) samples: Vec<(String, Labels, f64)>,
 }
 
 /// Everything one scrape answered.
@@ -120,7 +123,7 @@ impl Family {
     }
 }
 
-type Sample = (String, Vec<(String, String)>, f64);
+type Sample = (String, Labels, f64);
 
 fn read_sample(line: &str) -> Result<Sample, String> {
     let wrong = || format!("not a sample: {line}");
@@ -128,7 +131,7 @@ fn read_sample(line: &str) -> Result<Sample, String> {
     let value = value.parse().map_err(|_| wrong())?;
     let Some((name, rest)) = head.split_once('{') else { return Ok((named(head)?, Vec::new(), value)) };
     let mut rest = rest.strip_suffix('}').ok_or_else(wrong)?;
-    let mut labels: Vec<(String, String)> = Vec::new();
+    let mut labels: Labels = Vec::new();
     while !rest.is_empty() {
         let (label, after) = rest.split_once("=\"").ok_or_else(wrong)?;
         let (text, after) = read_value(after).ok_or_else(wrong)?;
