@@ -124,7 +124,7 @@ async fn a_filter_is_only_compared_with_the_groups_own() {
         (&json!("error"), &json!(1), &json!(false))
     );
     assert_eq!(refused["code"], "filter_differs");
-    assert!(refused["detail"].as_str().unwrap().contains("asked for is 'b', group 'g' has 'a || b'"));
+    assert!(refused["detail"].as_str().unwrap().contains("asked for is [tag b], group 'g' has [tag a || b]"));
     say(&mut client, subscribe(2, "b||a")).await;
     assert_eq!(frame(&mut client).await["type"], "subscribed");
     running.node.stop().await;
