@@ -12,8 +12,13 @@ async fn all(calls: &mut Calls, query: &str, limit: usize) -> (Vec<Value>, u64) 
     loop {
         let path = format!("/v1/topics/orders/messages?limit={limit}{query}{cursor}");
         let page = calls.expect(200, "GET", &path, &Value::Null).await;
+        if page["index_complete"] == false {
+            // The index goes live a moment after the node.
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            continue;
+        }
         let messages = page["messages"].as_array().unwrap();
-        assert!(messages.len() <= limit && page["index_complete"] == true, "{page}");
+        assert!(messages.len() <= limit, "{page}");
         found.extend(messages.iter().cloned());
         scanned += page["scanned"].as_u64().unwrap();
         match page["next_cursor"].as_str() {
@@ -135,6 +140,7 @@ async fn one_call_reads_a_bounded_amount_and_says_where_to_go_on() {
     for _ in 0..20 {
         calls.publish("orders", &large).await;
     }
+    all(&mut calls, "&key=none", 1).await;
     let (mut scanned, mut calls_made, mut cursor) = (0, 0, String::new());
     loop {
         let path = format!("/v1/topics/orders/messages?contains=y{cursor}");
