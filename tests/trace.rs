@@ -120,21 +120,21 @@ const SMALL: [&str; 1] = ["--segment-bytes=64KiB"];
 
 const LIFE: &str = "\
 accepted
-delivered work w1 1 1 lease_expires_at
-extended work 1 lease_expires_at
-failed work 1 nack not now ready_at
-retry_due work
-delivered work w2 2 1 lease_expires_at
-failed work 2 lease_expired ready_at
-retry_due work
-delivered work w1 3 1 lease_expires_at
-dead_lettered work 3 nack never max_attempts
-redriven work 2
-delivered work w3 1 2 lease_expires_at
-dead_lettered work 1 rejected rejected
-redriven work 3
-delivered work w3 1 3 lease_expires_at
-acked work";
+delivered billing w1 1 1 lease_expires_at
+extended billing 1 lease_expires_at
+failed billing 1 nack not now ready_at
+retry_due billing
+delivered billing w2 2 1 lease_expires_at
+failed billing 2 lease_expired ready_at
+retry_due billing
+delivered billing w1 3 1 lease_expires_at
+dead_lettered billing 3 nack never max_attempts
+redriven billing 2
+delivered billing w3 1 2 lease_expires_at
+dead_lettered billing 1 rejected rejected
+redriven billing 3
+delivered billing w3 1 3 lease_expires_at
+acked billing";
 
 /// Everything that one message can go through in one group, with segments sealed in between.
 async fn live(node: &Node) -> String {
@@ -142,26 +142,26 @@ async fn live(node: &Node) -> String {
         "subscriptions": [{"topic": "jobs"}], "max_attempts": 3, "lease_ms": 1_000,
         "retry": {"kind": "table", "steps_ms": [100]},
     });
-    ask(node, "PUT /v1/groups/work", settings).await;
+    ask(node, "PUT /v1/groups/billing", settings).await;
     let id = produce(node, "jobs", &[], "job").await;
-    let settle = |verb: &str| format!("POST /v1/groups/work/{verb}");
-    let receipt = lease(node, "work", "w1").await;
+    let settle = |verb: &str| format!("POST /v1/groups/billing/{verb}");
+    let receipt = lease(node, "billing", "w1").await;
     ask(node, &settle("extend"), json!({"receipts": [receipt], "lease_ms": 60_000})).await;
     fill(node).await;
     ask(node, &settle("nack"), json!({"receipts": [receipt], "reason": "not now"})).await;
-    lease(node, "work", "w2").await;
+    lease(node, "billing", "w2").await;
     fill(node).await;
     // The lease of one second runs out.
-    let receipt = lease(node, "work", "w1").await;
+    let receipt = lease(node, "billing", "w1").await;
     ask(node, &settle("nack"), json!({"receipts": [receipt], "reason": "never"})).await;
     fill(node).await;
     let redrive = || json!({"ids": [id]});
     ask(node, &settle("dead-letters/redrive"), redrive()).await;
-    let receipt = lease(node, "work", "w3").await;
+    let receipt = lease(node, "billing", "w3").await;
     fill(node).await;
     ask(node, &settle("dead-letter"), json!({"receipts": [receipt]})).await;
     ask(node, &settle("dead-letters/redrive"), redrive()).await;
-    let receipt = lease(node, "work", "w3").await;
+    let receipt = lease(node, "billing", "w3").await;
     fill(node).await;
     ask(node, &settle("ack"), json!({"receipts": [receipt]})).await;
     fill(node).await;
