@@ -246,7 +246,6 @@ fn check(work: &Workload, data: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "now and then a trace over trails lacks a message that a seek skipped: docs/ROADMAP.md"]
 async fn a_trail_hides_nothing_and_the_trace_agrees_with_the_clients() {
     let data = tempfile::tempdir().unwrap();
     let node = super::start(data.path(), &["--segment-bytes=4KiB"]).await;

@@ -85,11 +85,11 @@ impl Life {
                 if had { told(*id, Happening::GroupDeleted, Details::default()) } else { None }
             }
             Fact::GroupMade { id, starts, .. } => {
-                self.starts_behind(*id, starts);
+                self.subscribed(*id, starts);
                 None
             }
             Fact::GroupChanged { id, settings, starts } => {
-                self.starts_behind(*id, starts);
+                self.subscribed(*id, starts);
                 let kept = |name: &TopicName| *name == self.topic_name;
                 if settings.subscriptions.iter().any(|subscription| kept(&subscription.topic)) {
                     return None;
@@ -105,12 +105,16 @@ impl Life {
         }
     }
 
-    /// A new subscription that begins behind the message has it settled, and a dead letter of an earlier one stays.
-    fn starts_behind(&mut self, group: GroupId, starts: &[(TopicId, Vec<u64>)]) {
+    /// A new subscription has met nothing yet, but for a dead letter of an earlier one, which stays; what it begins behind
+    /// it has settled. Whatever else was between the group and the message ended with the subscription before: that end
+    /// may lie in a segment that was passed over, because nothing is touched by it that is settled.
+    fn subscribed(&mut self, group: GroupId, starts: &[(TopicId, Vec<u64>)]) {
+        let Some((_, offsets)) = starts.iter().find(|(topic, _)| *topic == self.topic) else { return };
+        if self.groups.get(&group).is_some_and(|stay| stay.stage != Stage::Dead) {
+            self.groups.remove(&group);
+        }
         let Some(offset) = self.offset else { return };
-        let here = starts.iter().find(|(topic, _)| *topic == self.topic);
-        let start = here.and_then(|(_, offsets)| offsets.get(usize::from(self.queue)));
-        if start.is_some_and(|start| *start > offset) {
+        if offsets.get(usize::from(self.queue)).is_some_and(|start| *start > offset) {
             // Whether or not there is room for it: nothing is left out by that.
             let left_out = self.left_out;
             let _ = self.stay(group);
@@ -371,4 +375,42 @@ pub(super) fn accepted(state: ProducedAs) -> Told {
         ProducedAs::Scheduled { due } => Some::<Timestamp>(due),
     };
     (None, Happening::Accepted, Details { ready_at, ..Details::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Filter, GroupSettings, Subscription};
+
+    /// The fact that ends a subscription touches nothing that is settled, so a trail may pass over it.
+    #[test]
+    fn a_subscription_begins_anew_whether_or_not_the_end_of_the_last_one_was_seen() {
+        let (group, topic, at) = (GroupId(1), TopicId(2), Position { index: 9, slot: 0 });
+        let subscribed = Subscription { topic: "t".parse().unwrap(), filter: Filter::All };
+        let changed = |subscriptions: Vec<Subscription>, starts| Fact::GroupChanged {
+            id: group,
+            settings: GroupSettings { subscriptions, ..GroupSettings::default() },
+            starts,
+        };
+        let sought = Fact::Sought { group, topic, targets: vec![5] };
+        let skipped = told(group, Happening::SkippedBySeek, Details::default());
+        for end_is_seen in [true, false] {
+            let mut life = Life {
+                position: Position { index: 1, slot: 0 },
+                topic,
+                topic_name: subscribed.topic.clone(),
+                queue: 0,
+                offset: Some(3),
+                groups: BTreeMap::new(),
+                left_out: false,
+            };
+            assert_eq!(life.take(&sought, at), skipped);
+            assert!(!life.touches().contains(&Touch::Group(group)), "or its end would be read");
+            if end_is_seen {
+                assert_eq!(life.take(&changed(Vec::new(), Vec::new()), at), None);
+            }
+            assert_eq!(life.take(&changed(vec![subscribed.clone()], vec![(topic, vec![0])]), at), None);
+            assert_eq!(life.take(&sought, at), skipped, "end seen: {end_is_seen}");
+        }
+    }
 }
