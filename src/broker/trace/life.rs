@@ -105,9 +105,9 @@ impl Life {
         }
     }
 
-    /// A new subscription has met nothing yet, but for a dead letter of an earlier one, which stays; what it begins behind
-    /// it has settled. Whatever else was between the group and the message ended with the subscription before: that end
-    /// may lie in a segment that was passed over, because nothing is touched by it that is settled.
+    /// A new subscription has met nothing yet, but for a dead letter of an earlier one, which stays; what it begins
+    /// behind it has settled. Whatever else was between the group and the message ended with the subscription before:
+    /// that end may lie in a segment that was passed over, because nothing is touched by it that is settled.
     fn subscribed(&mut self, group: GroupId, starts: &[(TopicId, Vec<u64>)]) {
         let Some((_, offsets)) = starts.iter().find(|(topic, _)| *topic == self.topic) else { return };
         if self.groups.get(&group).is_some_and(|stay| stay.stage != Stage::Dead) {
