@@ -202,22 +202,8 @@ struct ImageWriter<'a> {
 
 impl<'a> ImageWriter<'a> {
     fn new(file: &'a dyn VfsFile, meta: &ImageMeta) -> Result<ImageWriter<'a>, StorageError> {
-        if meta.extra.len() > EXTRA_BYTES_MAX {
-            return Err(StorageError::Refused(format!(
-                "more than {EXTRA_BYTES_MAX} bytes of extra in an image"
-            )));
-        }
-        let mut buffer = vec![0u8; HEADER_FIXED];
-        put_at(&mut buffer, 0, &MAGIC.to_le_bytes());
-        put_at(&mut buffer, 8, &VERSION.to_le_bytes());
-        put_at(&mut buffer, 12, &length_of(&meta.extra)?.to_le_bytes());
-        put_at(&mut buffer, 16, &meta.index.to_le_bytes());
-        put_at(&mut buffer, 24, &meta.term.to_le_bytes());
-        put_at(&mut buffer, 32, &meta.leader.to_le_bytes());
-        put_at(&mut buffer, 40, &crc32c(&meta.extra).to_le_bytes());
-        let crc = crc32c(buffer.get(..44).unwrap_or_default());
-        put_at(&mut buffer, 44, &crc.to_le_bytes());
-        buffer.extend_from_slice(&meta.extra);
+        let buffer = encode_header(meta)?;
+        let crc = u32_at(&buffer, 44).unwrap_or_default();
         Ok(ImageWriter { file, buffer, written: 0, chunks: 0, bytes: 0, crc })
     }
 
@@ -314,7 +300,26 @@ impl Image {
     }
 }
 
-fn decode_header(bytes: &[u8]) -> Option<(ImageMeta, u32)> {
+/// The start of an image file: what it says of itself, and a checksum over that.
+pub(super) fn encode_header(meta: &ImageMeta) -> Result<Vec<u8>, StorageError> {
+    if meta.extra.len() > EXTRA_BYTES_MAX {
+        return Err(StorageError::Refused(format!("more than {EXTRA_BYTES_MAX} bytes of extra in an image")));
+    }
+    let mut buffer = vec![0u8; HEADER_FIXED];
+    put_at(&mut buffer, 0, &MAGIC.to_le_bytes());
+    put_at(&mut buffer, 8, &VERSION.to_le_bytes());
+    put_at(&mut buffer, 12, &length_of(&meta.extra)?.to_le_bytes());
+    put_at(&mut buffer, 16, &meta.index.to_le_bytes());
+    put_at(&mut buffer, 24, &meta.term.to_le_bytes());
+    put_at(&mut buffer, 32, &meta.leader.to_le_bytes());
+    put_at(&mut buffer, 40, &crc32c(&meta.extra).to_le_bytes());
+    let crc = crc32c(buffer.get(..44).unwrap_or_default());
+    put_at(&mut buffer, 44, &crc.to_le_bytes());
+    buffer.extend_from_slice(&meta.extra);
+    Ok(buffer)
+}
+
+pub(super) fn decode_header(bytes: &[u8]) -> Option<(ImageMeta, u32)> {
     let crc = u32_at(bytes, 44)?;
     let known = u64_at(bytes, 0)? == MAGIC && u32_at(bytes, 8)? == VERSION;
     if crc != crc32c(bytes.get(..44)?) || !known {

@@ -208,6 +208,12 @@ pub(super) fn write_restored(
 }
 
 fn write_identity(vfs: &dyn Vfs, root: &Path, identity: &NodeIdentity) -> Result<(), StorageError> {
+    let bytes = encode(identity)?;
+    replace_file(vfs, root, NODE_FILE, &bytes)
+}
+
+/// `node.json` that says this.
+pub(super) fn encode(identity: &NodeIdentity) -> Result<Vec<u8>, StorageError> {
     let content = NodeFile {
         node_id: identity.node_id,
         cluster_id: identity.cluster_id.clone(),
@@ -218,7 +224,15 @@ fn write_identity(vfs: &dyn Vfs, root: &Path, identity: &NodeIdentity) -> Result
     let mut bytes =
         serde_json::to_vec_pretty(&content).map_err(|error| StorageError::Refused(error.to_string()))?;
     bytes.push(b'\n');
-    replace_file(vfs, root, NODE_FILE, &bytes)
+    Ok(bytes)
+}
+
+/// What a file says, signed anew: past the checksum, for tests.
+#[cfg(test)]
+pub(super) fn signed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let found = serde_json::from_slice::<NodeFile>(bytes).ok()?;
+    let NodeFile { node_id, cluster_id, format_version, restored_from, checksum: _ } = found;
+    encode(&NodeIdentity { node_id, cluster_id, format_version, restored_from }).ok()
 }
 
 /// CRC-32C over the fields, so that a flipped bit in a name or number is noticed.

@@ -7,6 +7,7 @@ use crate::api::patch::{self, Patch};
 use crate::api::problem::Problem;
 use crate::api::query::{Query, cursor_at};
 use crate::api::{condition, extract, groups, json_in, receive, settle, terms};
+use crate::broker::SearchPlace;
 use crate::machine::{Expected, SettleOp};
 use crate::model::tests::fuzz::{Target, same, text};
 use crate::model::*;
@@ -253,11 +254,14 @@ fn fuzz_receive_and_seek() {
 fn fuzz_query_and_cursor() {
     let cursor = format!("cursor={}&limit=5", cursor_at("topics", "orders")).into_bytes();
     let id = cursor_at("dead_letters", MessageId::new(Position { index: 9, slot: 1 }));
+    let place = SearchPlace::Entry { ready_at: Timestamp(1_700_000_000_000), queue: 3, offset: 12 };
+    let place = cursor_at("search", place);
     Target {
         name: "query_and_cursor",
         seeds: vec![
             cursor,
             format!("cursor={id}").into_bytes(),
+            format!("cursor={place}&limit=9").into_bytes(),
             b"a=x%20y+z&wait=1m&flag&auto_create=false".to_vec(),
         ],
         words: &[
@@ -284,6 +288,10 @@ fn fuzz_query_and_cursor() {
                 same(name, &read(&again)?.cursor::<TopicName>("topics").unwrap().unwrap());
             }
             let letter = read(text)?.cursor::<MessageId>("dead_letters");
+            if let Ok(Some(place)) = &read(text)?.cursor::<SearchPlace>("search") {
+                let again = format!("cursor={}", cursor_at("search", place));
+                same(place, &read(&again)?.cursor::<SearchPlace>("search").unwrap().unwrap());
+            }
             let mut query = read(text)?;
             let (limit, wait, truth) = (query.limit(), query.duration("wait"), query.truth("auto_create"));
             assert!(limit.as_ref().is_ok_and(|limit| *limit <= LIST_LIMIT_MAX) || limit.is_err());

@@ -136,7 +136,7 @@ fn checksum(key: &[u8], bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), bytes)
 }
 
-fn block_key(run: u64, topic: TopicId, hash: u64, number: u32) -> Vec<u8> {
+pub(super) fn block_key(run: u64, topic: TopicId, hash: u64, number: u32) -> Vec<u8> {
     let mut key = run.to_be_bytes().to_vec();
     key.extend_from_slice(&topic.0.to_be_bytes());
     key.extend_from_slice(&hash.to_be_bytes());
@@ -146,7 +146,7 @@ fn block_key(run: u64, topic: TopicId, hash: u64, number: u32) -> Vec<u8> {
 
 const VERSION: u8 = 1;
 
-fn encode_block(key: &[u8], rows: &[KeyRow]) -> Vec<u8> {
+pub(super) fn encode_block(key: &[u8], rows: &[KeyRow]) -> Vec<u8> {
     let mut out = Vec::with_capacity(rows.len() * 14 + 2);
     put_count(&mut out, rows.len());
     let mut before = (TopicId(0), 0, Position::default());
@@ -163,7 +163,7 @@ fn encode_block(key: &[u8], rows: &[KeyRow]) -> Vec<u8> {
     value
 }
 
-fn decode_block(key: &[u8], value: &[u8]) -> Result<Vec<KeyRow>, DecodeError> {
+pub(super) fn decode_block(key: &[u8], value: &[u8]) -> Result<Vec<KeyRow>, DecodeError> {
     let mut reader = Reader::new(value);
     if reader.byte()? != VERSION {
         return Err(DecodeError { at: 0, what: "a block of keys of an unknown version" });

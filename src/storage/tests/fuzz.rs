@@ -5,6 +5,8 @@ use crc32c::{crc32c, crc32c_append};
 
 use crate::model::tests::fuzz::{Target, same};
 use crate::storage::{
+    images::{ImageMeta, decode_header, encode_header},
+    node,
     record::{CHAIN_START, HEAD_BYTES, Head, Place, Record, RecordId, RecordKind, close_flush, encode},
     segment::{Footer, Header, Mark, Tip},
     vote::{Marks, Vote},
@@ -166,6 +168,64 @@ fn fuzz_segment_footer() {
             let _ = Footer::length_at(input, 7);
             let footer = Footer::decode(input, SALT).ok_or("not a footer")?;
             same(&footer, &Footer::decode(&footer.encode(SALT), SALT).unwrap());
+            Ok(())
+        },
+    }
+    .run();
+}
+
+#[test]
+fn fuzz_image_header() {
+    let meta =
+        |extra: &'static [u8]| ImageMeta { index: 9, term: 2, leader: 1, extra: Bytes::from_static(extra) };
+    Target {
+        name: "image_header",
+        seeds: [meta(b""), meta(b"what the writer adds")]
+            .iter()
+            .map(|meta| encode_header(meta).unwrap())
+            .collect(),
+        words: &["\u{1}\u{0}\u{0}\u{0}"],
+        repair: Some(|input| {
+            let extra = input.get(48..).unwrap_or_default().to_vec();
+            set(input, 12, u32::try_from(extra.len()).unwrap());
+            set(input, 40, crc32c(&extra));
+            let crc = crc32c(input.get(..44).unwrap_or_default());
+            set(input, 44, crc);
+        }),
+        check: |input| {
+            let (meta, _) = decode_header(input).ok_or("not a header")?;
+            let (again, _) = decode_header(&encode_header(&meta).unwrap()).unwrap();
+            same(&meta, &again);
+            Ok(())
+        },
+    }
+    .run();
+}
+
+#[test]
+fn fuzz_node_file() {
+    let identity = |restored_from: Option<&str>| node::NodeIdentity {
+        node_id: 1,
+        cluster_id: "0123456789abcdef".into(),
+        format_version: node::FORMAT_VERSION,
+        restored_from: restored_from.map(Into::into),
+    };
+    Target {
+        name: "node_file",
+        seeds: [identity(None), identity(Some("a backup"))]
+            .iter()
+            .map(|it| node::encode(it).unwrap())
+            .collect(),
+        words: &["{", "}", "\"node_id\":", "\"checksum\":", "null", "\u{fc}", "\\ud800", ",", "1e400", "-1"],
+        repair: Some(|input| {
+            // Reads it as JSON, whatever it says, and signs that.
+            if let Some(signed) = node::signed(input) {
+                *input = signed;
+            }
+        }),
+        check: |input| {
+            let read = node::decode(input, "node.json".as_ref()).map_err(|error| error.to_string())?;
+            same(&read, &node::decode(&node::encode(&read).unwrap(), "node.json".as_ref()).unwrap());
             Ok(())
         },
     }
