@@ -117,10 +117,10 @@ impl Node {
         let stopping = stop.clone();
         let api_options = Arc::new(api_options(&args, &settings));
         let about = dashboard::About::starting(address.to_string(), args.data.display().to_string());
-        let router =
-            api::router(broker.clone(), api_options.clone()).merge(dashboard::router(broker.clone(), about));
+        let routes =
+            api::routes(broker.clone(), api_options.clone()).merge(dashboard::router(broker.clone(), about));
         let server = tokio::spawn(async move {
-            let drained = api::serve(listener, router, api_options, stopping.cancelled_owned()).await;
+            let drained = api::serve(listener, routes, api_options, stopping.cancelled_owned()).await;
             if drained.cut > 0 {
                 tracing::warn!(connections = drained.cut, "cut connections that were not done in time");
             }

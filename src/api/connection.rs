@@ -212,6 +212,19 @@ impl hyper::body::Body for AnswerBody {
     }
 }
 
+/// Pieces that have at most this many bytes together are written as one.
+const JOINED_BYTES_MAX: usize = 512;
+
+/// All pieces behind each other in `space`, when they fit.
+fn joined<'a>(slices: &[io::IoSlice<'_>], space: &'a mut [u8; JOINED_BYTES_MAX]) -> Option<&'a [u8]> {
+    let mut end = 0;
+    for slice in slices {
+        space.get_mut(end..end + slice.len())?.copy_from_slice(slice);
+        end += slice.len();
+    }
+    space.get(..end)
+}
+
 /// The socket, noting what happens on it.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -285,9 +298,18 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match slices {
-            [whole] if self.has_words(whole) => self.poll_words(context, whole.len()),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        if let [whole] = slices
+            && self.has_words(whole)
+        {
+            let written = self.poll_words(context, whole.len());
+            return self.noted(written);
+        }
+        let stream = Pin::new(&mut self.stream);
+        // Head and body of a short answer: copying them together costs less than a call with two pieces.
+        let mut space = [0; JOINED_BYTES_MAX];
+        let written = match joined(slices, &mut space) {
+            Some(bytes) => stream.poll_write(context, bytes),
+            None => stream.poll_write_vectored(context, slices),
         };
         self.noted(written)
     }
@@ -309,5 +331,22 @@ impl AsyncWrite for Watched {
         }
         let Some(linger) = &mut this.linger else { return Poll::Ready(Ok(())) };
         linger.poll(context, &mut this.stream).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_pieces_are_written_as_one_and_long_ones_as_they_are() {
+        let mut space = [0; JOINED_BYTES_MAX];
+        let long = [b'x'; JOINED_BYTES_MAX];
+        let pieces =
+            |pieces: &[&'static [u8]]| pieces.iter().map(|piece| io::IoSlice::new(piece)).collect::<Vec<_>>();
+        assert_eq!(joined(&pieces(&[b"head", b"", b"body"]), &mut space), Some(&b"headbody"[..]));
+        assert_eq!(joined(&pieces(&[]), &mut space), Some(&b""[..]));
+        assert_eq!(joined(&[io::IoSlice::new(&long)], &mut space), Some(&long[..]));
+        assert_eq!(joined(&[io::IoSlice::new(&long), io::IoSlice::new(b"y")], &mut space), None);
     }
 }

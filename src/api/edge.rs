@@ -11,15 +11,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tower::Service;
 use tower_http::trace::TraceLayer;
 use tracing::{Level, Span};
 
 use std::sync::Arc;
 
 use super::browser::{self, Verdict};
+use super::extract::Caller;
 use super::options::Options;
 use super::problem::{Code, Problem};
+use super::router::Routes;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -27,7 +28,7 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// All routes behind the layer.
 #[derive(Clone, Debug)]
 pub(super) struct Edge {
-    router: Router,
+    routes: Routes,
     /// Whether requests are told to the log.
     traced: bool,
     options: Arc<Options>,
@@ -35,15 +36,15 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// Puts the layer around `router`.
-    pub(super) fn new(router: Router, options: Arc<Options>) -> Edge {
+    /// Puts the layer around `routes`.
+    pub(super) fn new(routes: Routes, options: Arc<Options>) -> Edge {
         let traced = tracing::enabled!(target: "whimbrel::http", Level::DEBUG);
-        let router = if traced { traced_router(router) } else { router };
-        Edge { router, traced, options, ids: RequestIds::new() }
+        let routes = if traced { routes.layered(traced_router) } else { routes };
+        Edge { routes, traced, options, ids: RequestIds::new() }
     }
 
-    /// Answers one request.
-    pub(super) async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+    /// Answers one request of `caller`.
+    pub(super) async fn answer(&self, mut request: Request<Body>, caller: &Caller) -> Response<Body> {
         let id = self.ids.of(request.headers());
         if self.traced {
             request.headers_mut().insert(REQUEST_ID, id.clone());
@@ -56,14 +57,9 @@ impl Edge {
                 if let Verdict::Allowed(origin) = verdict {
                     allowed = Some(origin);
                 }
-                // A router is always ready, and cloning it counts a reference.
-                let mut router = self.router.clone();
                 // Nothing is shared with the handler but the broker, whose parts outlive a panic or stop the node.
-                match AssertUnwindSafe(async { router.call(request).await }).catch_unwind().await {
-                    Ok(Ok(response)) => response,
-                    Ok(Err(never)) => match never {},
-                    Err(_) => panicked().into_response(),
-                }
+                let answering = AssertUnwindSafe(self.routes.answer(request, caller));
+                answering.catch_unwind().await.unwrap_or_else(|_| panicked().into_response())
             }
         };
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -145,10 +141,11 @@ mod tests {
     async fn a_handler_that_panics_is_a_problem_of_its_request_alone() {
         let broken = async || -> &'static str { panic!("a test of panics") };
         let router = Router::new().route("/", axum::routing::get(broken));
+        let caller = Caller { peer: Arc::from("somebody") };
         for router in [router.clone(), traced_router(router)] {
-            let edge = Edge::new(router, Arc::new(Options::default()));
-            let answer =
-                edge.answer(Request::get("/").header("host", "localhost").body(Body::empty()).unwrap()).await;
+            let edge = Edge::new(router.into(), Arc::new(Options::default()));
+            let request = Request::get("/").header("host", "localhost").body(Body::empty()).unwrap();
+            let answer = edge.answer(request, &caller).await;
             assert_eq!(answer.status(), 500);
             let id = answer.headers()[REQUEST_ID].to_str().unwrap().to_owned();
             let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();

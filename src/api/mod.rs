@@ -48,7 +48,7 @@ mod unasked;
 pub use door::Door;
 pub use options::{Options, Pages};
 pub use problem::Row as ProblemRow;
-pub use router::router;
+pub use router::{Routes, routes};
 pub use serve::{Drained, serve};
 
 #[cfg(test)]

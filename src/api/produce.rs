@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
@@ -15,23 +15,37 @@ use super::json_out::Json;
 use super::message_in::{EVENT, EVENTS, MessageForm, from_headers, header_of, is_media_type};
 use super::options::Api;
 use super::problem::{Code, Place, Problem};
+use super::query::Query;
 use super::terms;
 use crate::broker::{BrokerError, ProduceAnswer, ProducedMessage, ProducedOn};
 use crate::machine::{NewMessage, ProduceRequest, Refusal, Terms};
 use crate::model::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, BODY_BYTES_MAX, TopicName, objects};
 
-/// `POST /v1/topics/{topic}/messages`: the body is the payload. The hot path: one answer buffer, three headers.
-pub(super) async fn one(State(api): State<Api>, FreeCall(mut call): FreeCall, request: Request) -> Answer {
-    let topic: TopicName = call.path("topic")?;
-    let auto_create = call.query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
-    call.query.finish()?;
+/// `POST /v1/topics/{topic}/messages`: the body is the payload.
+pub(super) async fn one(State(api): State<Api>, FreeCall(call): FreeCall, request: Request) -> Answer {
+    accept(&api, call.path("topic")?, request).await
+}
+
+/// The topic, when the request is to produce one message and its path says so without any escape.
+pub(super) fn plainly_to(request: &Request) -> Option<TopicName> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    request.uri().path().strip_prefix("/v1/topics/")?.strip_suffix("/messages")?.parse().ok()
+}
+
+/// Produces the message that `request` is. The hot path: one answer buffer, three headers.
+pub(super) async fn accept(api: &Api, topic: TopicName, request: Request) -> Answer {
+    let mut query = Query::parse(request.uri().query())?;
+    let auto_create = query.truth("auto_create")?.unwrap_or(true) && api.options.auto_create_topics;
+    query.finish()?;
     let (parts, body) = request.into_parts();
     check_client(&parts.headers)?;
     let key = terms::key_of(&parts.headers)?;
-    let body = read_body(&api, body, BODY_BYTES_MAX).await?;
+    let body = read_body(api, body, BODY_BYTES_MAX).await?;
     let message = from_headers(&parts.headers, body)?;
     if let Some(key) = key {
-        return once(&api, topic, auto_create, (message, &key)).await;
+        return once(api, topic, auto_create, (message, &key)).await;
     }
     let answers = api.broker.produce(topic.clone(), auto_create, vec![message]).await?;
     let produced = answer_of_one(answers)?;

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::Uri;
+use axum::body::Body;
+use axum::http::{Request, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use tower::Service;
 
+use super::extract::Caller;
 use super::options::{Api, Options};
 use super::problem::{Code, Problem};
 use super::{
@@ -15,7 +19,56 @@ use super::{
 use crate::broker::Broker;
 
 /// Every path of the interface. HEAD works where GET does. [`super::serve`] puts the edge around it.
-pub fn router(broker: Broker, options: Arc<Options>) -> Router {
+pub fn routes(broker: Broker, options: Arc<Options>) -> Routes {
+    let api = Api::new(broker, options);
+    Routes { table: table(api.clone()), direct: Some(api) }
+}
+
+/// All routes, and the way past the table for the call that is made most: what the table costs (copies of services,
+/// boxes, a map for the path) is a good part of what storing one small message costs (docs/PERFORMANCE.md).
+#[derive(Clone, Debug)]
+pub struct Routes {
+    table: Router,
+    /// For what is answered past the table; none when every request has to go through the table's layers.
+    direct: Option<Api>,
+}
+
+impl Routes {
+    /// Adds paths of another part.
+    #[must_use]
+    pub fn merge(self, other: Router) -> Routes {
+        Routes { table: self.table.merge(other), ..self }
+    }
+
+    /// Puts a layer around every route.
+    pub(super) fn layered(self, layer: impl FnOnce(Router) -> Router) -> Routes {
+        Routes { table: layer(self.table), direct: None }
+    }
+
+    /// Answers one request of `caller`.
+    pub(super) async fn answer(&self, mut request: Request<Body>, caller: &Caller) -> Response {
+        if let Some(api) = &self.direct
+            && let Some(topic) = produce::plainly_to(&request)
+        {
+            return produce::accept(api, topic, request).await.into_response();
+        }
+        request.extensions_mut().insert(caller.clone());
+        // A router is always ready, and cloning it counts a reference.
+        match self.table.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+#[cfg(test)]
+impl From<Router> for Routes {
+    fn from(table: Router) -> Routes {
+        Routes { table, direct: None }
+    }
+}
+
+fn table(api: Api) -> Router {
     Router::new()
         .route("/v1/topics", get(topics::index))
         .route(
@@ -73,5 +126,5 @@ pub fn router(broker: Broker, options: Arc<Options>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path")
         })
-        .with_state(Api::new(broker, options))
+        .with_state(api)
 }

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -26,6 +25,7 @@ use super::linger;
 use super::options::Options;
 use super::problem::{Code, Problem};
 use super::quiet::Quiet;
+use super::router::Routes;
 use super::unasked;
 
 /// How a stop went.
@@ -42,13 +42,13 @@ const FAREWELLS_MAX: usize = 256;
 /// under way are finished, and what is not done within the drain timeout is cut.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    routes: Routes,
     options: Arc<Options>,
     shutdown: impl Future<Output = ()>,
 ) -> Drained {
     let full = format!("{} connections are open, the most this node holds", options.max_connections);
     let loop_state = Accept {
-        edge: Arc::new(Edge::new(router, options.clone())),
+        edge: Arc::new(Edge::new(routes, options.clone())),
         full: unasked::whole_answer(&Problem::new(Code::Overloaded, full)),
         places: Arc::new(Semaphore::new(options.max_connections)),
         farewells: Arc::new(Semaphore::new(FAREWELLS_MAX)),
@@ -162,14 +162,13 @@ enum Aside {
 /// One connection, from its first byte to its last.
 async fn connection(home: &Home, stream: TcpStream, peer: SocketAddr) {
     let meter = Meter::new();
-    let caller = Caller { peer: Arc::from(peer.to_string()) };
+    let caller = &Caller { peer: Arc::from(peer.to_string()) };
     let answering = meter.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let busy = answering.begin();
-        let mut request = request.map(|body| Body::new(RequestBody::new(body, answering.clone())));
-        request.extensions_mut().insert(caller.clone());
+        let request = request.map(|body| Body::new(RequestBody::new(body, answering.clone())));
         async move {
-            let response = home.edge.answer(request).await;
+            let response = home.edge.answer(request, caller).await;
             Ok::<_, Infallible>(response.map(|body| AnswerBody::new(body, busy)))
         }
     });
