@@ -32,9 +32,10 @@ bench: ## speed, as ratios to the ceilings measured in the same run (docs/PERFOR
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --bench ceilings
 
-# A minimal toolchain comes without the formatter and the linter. The tests run the examples: bash, curl, Python and Node are
-# installed where that needs no question (root, apt); what is missing then, and Go, Java or PHP, is skipped and said so. With
-# all in place this does nothing.
+# A minimal toolchain comes without the formatter and the linter. The tests run the examples and drive the dashboard in a real
+# browser: bash, curl, Python, Node and Chromium are installed where that needs no question (root, apt). Of the languages what
+# is missing then, and Go, Java or PHP, is skipped and said so; without Chromium the tests of the dashboard fail and name the
+# command that installs it. With all in place this does nothing.
 setup:
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
@@ -42,7 +43,12 @@ setup:
 	for tool in bash:bash curl:curl python3:python3 node:nodejs; do \
 		command -v $${tool%:*} >/dev/null 2>&1 || missing="$$missing $${tool#*:}"; \
 	done; \
+	browser=$$WHIMBREL_CHROMIUM; \
+	for name in chromium chromium-browser google-chrome google-chrome-stable chromium-headless-shell; do \
+		test -n "$$browser" || browser=$$(command -v $$name); \
+	done; \
+	test -n "$$browser" || missing="$$missing chromium"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing \
-			|| echo "not installed:$$missing; the tests that need it are skipped"; \
+			|| echo "not installed:$$missing; of the tests that need it, the examples are skipped and the dashboard's fail"; \
 	fi

@@ -1,0 +1,14 @@
+//! The dashboard as a person meets it: in a real browser, with and without script, light and dark, on a phone; and as a
+//! stranger attacks it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should say so at once"
+)]
+
+#[path = "../browser/mod.rs"]
+mod browser;
+mod rig;
