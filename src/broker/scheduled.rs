@@ -4,13 +4,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::machine::{Machine, ProducedAs, Refusal};
+use crate::machine::{Machine, ProducedAs, Refusal, Topic};
 use crate::model::{CANDIDATES_MAX, MessageId, Position, QueueNo, Timestamp, TopicId, TopicName};
 
 use super::core::Core;
 use super::error::BrokerError;
 use super::handle::Broker;
-use super::look::{BROWSE_BYTES_MAX, find_topic};
+use super::look::{BROWSE_BYTES_MAX, find_topic, page};
 use super::read::{self, StoredMessage};
 use super::views::Page;
 
@@ -101,6 +101,24 @@ impl Broker {
             page.rows.push(stored);
         }
         Ok(page)
+    }
+
+    /// The scheduled messages that become ready first, over all topics. One that cannot be read is left out here;
+    /// the list of its topic names it. Waits for the disk.
+    #[must_use]
+    pub fn upcoming(&self, limit: usize) -> Vec<StoredMessage> {
+        let machine = self.core.machine.snapshot();
+        let stored = |(_, position)| self.stored(&machine, position, None).ok();
+        machine.upcoming(limit).into_iter().filter_map(stored).collect()
+    }
+
+    /// Topics with scheduled messages, by name, behind `after`, with how many.
+    #[must_use]
+    pub fn topics_with_scheduled(&self, after: Option<&TopicName>, limit: usize) -> Page<(TopicName, u64)> {
+        let machine = self.core.machine.snapshot();
+        let rows = machine.topics_after(after).filter(|(_, topic)| !topic.schedule.is_empty());
+        let row = |(_, topic): (TopicId, &Topic)| (topic.name.clone(), topic.schedule.len() as u64);
+        page(rows, limit, |(_, topic)| topic.name.to_string(), row)
     }
 
     /// Takes a scheduled message back, for good. To cancel one that is cancelled already, and known to be, is no error:

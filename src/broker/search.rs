@@ -13,8 +13,8 @@ use memchr::memmem::Finder;
 
 use crate::machine::{Machine, ProducedAs, Topic};
 use crate::model::{
-    Filter, MessageId, ParseIdError, Position, QueueEntry, QueueNo, SEARCH_BYTES_MAX, SEARCH_ENTRIES_MAX,
-    SEARCH_MS_MAX, Timestamp, TopicId, TopicName, key_hash,
+    Filter, MessageId, Millis, ParseIdError, Position, QueueEntry, QueueNo, SEARCH_BYTES_MAX,
+    SEARCH_ENTRIES_MAX, SEARCH_MS_MAX, Timestamp, TopicId, TopicName, key_hash,
 };
 use crate::storage::index::IndexError;
 
@@ -120,6 +120,19 @@ impl Broker {
     /// # Errors
     /// `TopicNotFound`, a fault of the disk, or `NotReady` when the index turns out to be damaged.
     pub fn search(&self, topic: &TopicName, search: &Search) -> Result<SearchFound, BrokerError> {
+        self.search_within(topic, search, SEARCH_MS_MAX)
+    }
+
+    /// The same, for at most about `within_ms`.
+    ///
+    /// # Errors
+    /// As [`Broker::search`].
+    pub fn search_within(
+        &self,
+        topic: &TopicName,
+        search: &Search,
+        within_ms: Millis,
+    ) -> Result<SearchFound, BrokerError> {
         let machine = self.core.machine.snapshot();
         let (id, found) = find_topic(&machine, topic)?;
         let mut run = Run {
@@ -127,7 +140,7 @@ impl Broker {
             machine: &machine,
             search,
             contains: search.contains.as_ref().map(|text| Finder::new(text.as_bytes())),
-            until: Instant::now() + Duration::from_millis(SEARCH_MS_MAX),
+            until: Instant::now() + Duration::from_millis(within_ms),
             read_bytes: 0,
             answer_bytes: 0,
             found: SearchFound {

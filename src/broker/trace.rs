@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::machine::{self, BatchHeader, Fact, Machine, ProducedMeta};
 use crate::model::wire::DecodeError;
-use crate::model::{MessageId, Position, TRACE_BYTES_MAX, TRACE_MS_MAX, Timestamp};
+use crate::model::{MessageId, Millis, Position, TRACE_BYTES_MAX, TRACE_MS_MAX, Timestamp};
 use crate::storage::{Record, RecordKind, SegmentInfo};
 
 pub use cursor::TraceCursor;
@@ -40,10 +40,25 @@ impl Broker {
         cursor: Option<TraceCursor>,
         limit: usize,
     ) -> Result<Trace, BrokerError> {
+        self.trace_within(id, cursor, limit, TRACE_MS_MAX)
+    }
+
+    /// The same, for at most about `within_ms`.
+    ///
+    /// # Errors
+    /// As [`Broker::trace`].
+    pub fn trace_within(
+        &self,
+        id: MessageId,
+        cursor: Option<TraceCursor>,
+        limit: usize,
+        within_ms: Millis,
+    ) -> Result<Trace, BrokerError> {
         let machine = self.core.machine.snapshot();
         let stored = self.message(id)?;
         let meta = read::logged(&self.core, id.position)?.meta;
         let mut walk = Walk::new(self, &machine, (id.position, &stored.topic, &meta), limit);
+        walk.until = Instant::now() + Duration::from_millis(within_ms);
         walk.time = stored.accepted_at;
         match cursor {
             Some(cursor) => walk.go_on_from(cursor),

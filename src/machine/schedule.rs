@@ -4,7 +4,7 @@
 //! Every topic has its own schedule, so that a deleted topic's goes to the trash as a whole; the first of each stands
 //! in [`Machine::next_scheduled`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -130,6 +130,25 @@ impl Machine {
     #[must_use]
     pub fn is_scheduled(&self, topic: TopicId, due: Timestamp, position: Position) -> bool {
         self.topics.get(&topic).is_some_and(|topic| topic.schedule.contains_key(&(due, position)))
+    }
+}
+
+impl Machine {
+    /// The scheduled messages of all topics that become ready first, in that order, at most `limit`.
+    #[must_use]
+    pub fn upcoming(&self, limit: usize) -> Vec<(Timestamp, Position)> {
+        let mut first = BTreeSet::new();
+        // A topic's messages come no earlier than its first one, so no more topics are needed than messages.
+        for (.., id) in self.next_scheduled.iter().take(limit) {
+            let Some(topic) = self.topic_by_id(*id) else { continue };
+            for key in topic.scheduled_after(None).take(limit) {
+                first.insert(key);
+                if first.len() > limit && first.pop_last() == Some(key) {
+                    break;
+                }
+            }
+        }
+        first.into_iter().collect()
     }
 }
 

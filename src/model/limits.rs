@@ -101,6 +101,12 @@ pub const JOB_STEP_LETTERS_MAX: usize = 250;
 pub const REDRIVE_RATE_MAX: u32 = 100_000;
 /// Most dead letters that a dry run reads from the log to decide whether they fit.
 pub const DRY_RUN_READS_MAX: usize = 100_000;
+/// Most reads of the log that one look at the dead letters of a group takes, to show or count them for people.
+pub const LETTER_READS_MAX: usize = 2_000;
+/// Longest time of such a look; the next goes on.
+pub const LETTER_LOOK_MS_MAX: Millis = 40;
+/// Most groups whose view of one message is shown.
+pub const MESSAGE_GROUPS_MAX: usize = 200;
 /// Most exports of dead letters that run at once.
 pub const EXPORTS_MAX: usize = 16;
 /// Most unsettled messages of one queue that a group has looked at (docs/adr/0010-the-look-ahead-counts-messages.md).

@@ -13,6 +13,7 @@
 mod explain;
 mod filters;
 mod keys;
+mod letters;
 mod looking;
 mod reads;
 mod rig;
