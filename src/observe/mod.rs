@@ -8,7 +8,9 @@
 
 mod counters;
 mod exposition;
+pub mod notify;
 mod process;
+pub mod rules;
 pub mod series;
 mod traffic;
 
