@@ -34,9 +34,10 @@ fn fuzz_image() {
             let machine = decode([input]).map_err(|error| error.what.to_owned())?;
             let written = encoded(&machine);
             let again = decode([&written[..]]).unwrap();
-            // An image that nobody writes may be read as a state that no image stands for, as it is read without being
-            // judged. One that we could have written is the same state, byte for byte.
-            if written == input {
+            // An image is read without being judged: two topics of one name, say, are read as a state that no log leads
+            // to, and which of them is found by the name depends on the order of the records. A state that holds to the
+            // machine's own rules is the same one after it was written.
+            if machine.check().is_ok() {
                 assert_eq!(machine.digest(), again.digest(), "the same state");
                 assert_eq!(written, encoded(&again), "the same bytes");
             }
