@@ -191,7 +191,10 @@ pub(crate) async fn indexed(
     }
     let seconds = (before + started.elapsed()).as_secs_f64();
     figures.add(&format!("{name}_s"), rounded(seconds));
-    figures.add(&format!("{name}_messages_per_s"), rounded(count as f64 / seconds.max(0.001)));
+    // There at the first look: no rate can be told from that.
+    if seconds >= 0.02 {
+        figures.add(&format!("{name}_messages_per_s"), rounded(count as f64 / seconds));
+    }
 }
 
 /// Receives and acks for ten seconds.

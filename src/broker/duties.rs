@@ -44,8 +44,7 @@ pub(super) async fn run(broker: Broker) {
 }
 
 /// One round of what is due. `log_clock` is log time as far as the duties need it: never the host's clock, which
-/// somebody may
-/// have set a week ahead by mistake, and messages would be gone.
+/// somebody may have set a week ahead by mistake, and messages would be gone.
 async fn round(broker: &Broker, log_clock: &mut Option<LogClock>) {
     if broker.core.serving.load(std::sync::atomic::Ordering::Acquire) {
         let stamped = broker.core.machine.read(Machine::now);
