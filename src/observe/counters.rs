@@ -113,6 +113,20 @@ impl<K: Ord + Clone> Table<K> {
         rows.keys().cloned().collect()
     }
 
+    /// What every object has counted since the start of the process, shown by itself or not. Each of `sums` names the
+    /// counters that are added up.
+    #[must_use]
+    pub fn totals<const N: usize>(&self, sums: [&[usize]; N]) -> Vec<(K, [u64; N])> {
+        let rows = self.rows().clone();
+        let total = |row: &Counters| {
+            sums.map(|places| {
+                let counts = places.iter().filter_map(|place| row.0.get(*place));
+                counts.map(|count| count.now.load(Ordering::Relaxed)).sum()
+            })
+        };
+        rows.iter().map(|(key, row)| (key.clone(), total(row))).collect()
+    }
+
     /// Drops the counters of objects that are gone.
     pub fn forget(&self, gone: impl IntoIterator<Item = K>) {
         for key in gone {
@@ -212,6 +226,18 @@ mod tests {
         let stock = table.take_stock(&first, 2);
         assert_eq!((shown(&stock), stock.other), (vec![(0, 11), (1, 2)], Some(vec![104])));
         assert_eq!(11 + 2 + 104, 10 + 100 + 1 + 2 + 1 + 3);
+    }
+
+    #[test]
+    fn totals_are_what_was_counted_whoever_shows_it() {
+        let table = Table::new(3);
+        for (place, by) in [(0, 1), (1, 20), (2, 300)] {
+            table.row(&7).add(place, by);
+        }
+        let _ = table.take_stock(&[(7, 0)], 0);
+        table.row(&7).add(0, 4_000);
+        count(&table, 3, 5);
+        assert_eq!(table.totals([&[0, 2], &[1], &[9]]), [(3, [5, 0, 0]), (7, [4_301, 20, 0])]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! What it does not do (yet): alerts, history, and the other nodes of a cluster.
 
+pub mod alerts;
 mod counters;
 mod exposition;
 pub mod notify;
