@@ -69,6 +69,11 @@ pub(super) mod filters {
         Ok(super::count(*number))
     }
 
+    /// A count that is always known.
+    pub(in crate::dashboard) fn number(number: &u64, _: &dyn askama::Values) -> Filtered {
+        Ok(super::count(Some(*number)))
+    }
+
     pub(in crate::dashboard) fn duration(millis: &Option<u64>, _: &dyn askama::Values) -> Filtered {
         Ok(super::duration(*millis))
     }

@@ -5,21 +5,28 @@
 //! interface shows people: `/docs` and `/problems/{code}`.
 
 mod assets;
+mod clients;
 mod contract;
+mod csrf;
+mod desk;
 mod docs;
+mod fields;
+mod form;
 mod format;
 mod gather;
+mod jobs;
+mod oops;
 mod page;
 mod status;
-
-use std::sync::Arc;
+mod visible;
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::extract::State;
+use axum::response::Response;
 use axum::routing::get;
 
 use crate::broker::Broker;
+use desk::Desk;
 
 pub use docs::{ProblemPage, docs_page};
 pub use gather::About;
@@ -28,16 +35,13 @@ pub use status::{GroupRow, NodeFacts, ROWS_MAX, StatusPage, TopicRow};
 
 /// The pages and their static files, to merge into the node's router.
 pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) -> Router<S> {
-    let about = Arc::new(about);
-    let status = move || {
-        let (broker, about) = (broker.clone(), Arc::clone(&about));
-        async move {
-            // Lag is counted from the index, and for groups with an SQL filter from the log.
-            match broker.look(move |broker| Ok(StatusPage::gather(broker, &about).render())).await {
-                Ok(page) => page::respond(page),
-                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-            }
-        }
-    };
-    page::guarded(Router::new().route("/", get(status)).merge(assets::router()))
+    let pages = Router::new().route("/", get(status)).merge(jobs::routes()).merge(clients::routes());
+    page::guarded(pages.with_state(Desk::new(broker, about)).merge(assets::router()))
+}
+
+async fn status(State(desk): State<Desk>) -> Response {
+    let shared = desk.clone();
+    // Lag is counted from the index, and for groups with an SQL filter from the log.
+    let page = desk.broker.look(move |broker| Ok(StatusPage::gather(broker, &shared.about).render())).await;
+    page.map_or_else(|error| oops::failed(&error), page::respond)
 }

@@ -30,10 +30,13 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base
                       form-action 'self'; frame-ancestors 'none'";
 
 /// What every page leaves with.
+///
+/// `same-origin` and not `no-referrer`, which would have browsers send our own forms with `Origin: null` (Fetch, section
+/// 3.2, "append a request Origin header"): a form that nobody could tell from a stranger's.
 const ALWAYS: [(HeaderName, &str); 3] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "no-referrer"),
+    (REFERRER_POLICY, "same-origin"),
 ];
 
 /// Everything that `router` answers leaves with the strict policy, and uncached where it does not say otherwise: the
@@ -96,7 +99,7 @@ mod tests {
             );
             assert!(!header(CONTENT_SECURITY_POLICY).contains("unsafe"));
             assert_eq!(header(X_CONTENT_TYPE_OPTIONS), "nosniff");
-            assert_eq!(header(REFERRER_POLICY), "no-referrer");
+            assert_eq!(header(REFERRER_POLICY), "same-origin");
             assert_eq!((header(CONTENT_TYPE), header(CACHE_CONTROL)), (media_type, cached), "{path}");
         }
     }

@@ -1,0 +1,144 @@
+//! What a form sends, in an address or in a body: `application/x-www-form-urlencoded` (WHATWG URL, section 5).
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::oops;
+
+/// Most fields of one form: as many dead letters as a page shows can be chosen, and some.
+const FIELDS_MAX: usize = 1_200;
+
+/// What stays as it is in an address.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The fields of a form, in the order sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields(Vec<(String, String)>);
+
+/// What is wrong with a field, for the person who filled it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FieldError {
+    /// Its name.
+    pub(super) field: &'static str,
+    /// What is accepted.
+    pub(super) text: String,
+}
+
+impl Fields {
+    /// Reads them; none when they are too many or not UTF-8.
+    pub(super) fn parse(text: &str) -> Option<Fields> {
+        let mut fields = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            if fields.len() >= FIELDS_MAX {
+                return None;
+            }
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            fields.push((decoded(name)?, decoded(value)?));
+        }
+        Some(Fields(fields))
+    }
+
+    /// The first field of that name; none when it is missing or left empty.
+    pub(super) fn one(&self, name: &str) -> Option<&str> {
+        self.raw(name).filter(|value| !value.is_empty())
+    }
+
+    /// The first field of that name as it is; none when it is missing.
+    pub(super) fn raw(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A field as what it stands for, blanks around it left out; none when it is missing or left empty.
+    ///
+    /// # Errors
+    /// It does not stand for that.
+    pub(super) fn parsed<T: FromStr<Err: Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, FieldError> {
+        let Some(text) = self.one(name).map(str::trim).filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|error: T::Err| FieldError::new(name, error.to_string()))
+    }
+}
+
+/// The fields in the address of a request.
+#[derive(Debug)]
+pub(super) struct Asked(pub(super) Fields);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asked, Response> {
+        let odd =
+            || oops::refused(StatusCode::BAD_REQUEST, "The address has too many fields, or is not UTF-8.");
+        Fields::parse(parts.uri.query().unwrap_or_default()).map(Asked).ok_or_else(odd)
+    }
+}
+
+impl FieldError {
+    pub(super) fn new(field: &'static str, text: impl Into<String>) -> FieldError {
+        FieldError { field, text: text.into() }
+    }
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let blanks = text.replace('+', " ");
+    percent_decode_str(&blanks).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+/// `text` as it stands in an address, in a form and in a cookie.
+pub(super) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+/// An address: `path`, and what of `pairs` has a value.
+pub(super) fn address<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> String {
+    let mut address = path.to_owned();
+    for (name, value) in pairs {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            address.push(if address.len() == path.len() { '?' } else { '&' });
+            address.push_str(name);
+            address.push('=');
+            address.push_str(&encoded(value));
+        }
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_read_as_browsers_write_them() {
+        let fields = Fields::parse("a=1+2&a=%C3%A9&empty=&flag&key=x%3Dy%26z").unwrap();
+        assert_eq!(fields.one("a"), Some("1 2"));
+        assert_eq!(
+            (fields.one("empty"), fields.raw("empty"), fields.raw("flag")),
+            (None, Some(""), Some(""))
+        );
+        assert_eq!(fields.one("key"), Some("x=y&z"));
+        assert_eq!(fields.parsed::<u32>("flag"), Ok(None));
+        assert_eq!(fields.parsed::<u32>("key").unwrap_err().field, "key");
+        assert_eq!(Fields::parse("a=%FF"), None);
+        assert_eq!(Fields::parse(&"a=1&".repeat(FIELDS_MAX + 1)), None);
+    }
+
+    #[test]
+    fn addresses_read_back_as_what_they_were_made_of() {
+        let odd = "a b&c=d#e%\"<é>+/?";
+        let address =
+            address("/messages", [("topic", Some("t")), ("key", Some(odd)), ("tag", None), ("to", Some(""))]);
+        assert!(!address.contains(['<', '"', '#', ' ']), "{address}");
+        let fields = Fields::parse(address.strip_prefix("/messages?").unwrap()).unwrap();
+        assert_eq!((fields.one("topic"), fields.one("key"), fields.raw("to")), (Some("t"), Some(odd), None));
+    }
+}
