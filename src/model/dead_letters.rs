@@ -1,6 +1,6 @@
 //! Which dead letters a redrive takes.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::group::DeadReason;
 use super::limits::{KEY_BYTES_MAX, REASON_BYTES_MAX, TAG_BYTES_MAX};
@@ -31,10 +31,10 @@ pub struct DeadLetterFilter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_contains: Option<Box<str>>,
     /// Dead at this time or later (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none", with = "rfc_3339")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
     /// Dead before this time (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none", with = "rfc_3339")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
 }
 
@@ -92,28 +92,6 @@ impl DeadLetterFilter {
     #[must_use]
     pub fn admits_failure(&self, words: Option<&str>) -> bool {
         self.failure_contains.as_deref().is_none_or(|part| words.is_some_and(|words| words.contains(part)))
-    }
-}
-
-/// Times as the interface writes them.
-mod rfc_3339 {
-    use super::{Deserialize, Deserializer, Serializer, Timestamp};
-
-    pub(super) fn serialize<S: Serializer>(
-        time: &Option<Timestamp>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => serializer.collect_str(time),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Timestamp>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
     }
 }
 

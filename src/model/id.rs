@@ -27,9 +27,7 @@ impl FromStr for JobId {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<JobId, &'static str> {
-        let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse().ok().filter(|_| digits && !text.starts_with('0'));
-        number.map(JobId).ok_or("is not the id of a job, which is a number such as 7")
+        super::text::counted(text).map(JobId).ok_or("is not the id of a job, which is a number such as 7")
     }
 }
 

@@ -159,3 +159,18 @@ pub const METRICS_QUEUE_SAMPLES_MAX: usize = 20_000;
 
 /// How many queues a topic has.
 pub type QueueCount = u16;
+
+/// Most rules of alerts that a node holds, besides those that come with it.
+pub const ALERT_RULES_MAX: usize = 1_000;
+/// Most receivers of notifications.
+pub const ALERT_RECEIVERS_MAX: usize = 100;
+/// Most silences, those that are over included.
+pub const ALERT_SILENCES_MAX: usize = 1_000;
+/// Most alerts that are pending, firing, or remembered as resolved.
+pub const ALERTS_MAX: usize = 10_000;
+/// Most notifications that wait to be delivered.
+pub const NOTIFICATIONS_PENDING_MAX: usize = 10_000;
+/// Most notifications that are remembered once they are over.
+pub const NOTIFICATIONS_DONE_MAX: usize = 1_000;
+/// Most bytes of a receiver's answer that are kept.
+pub const NOTIFICATION_EXCERPT_BYTES_MAX: usize = 512;

@@ -1,5 +1,7 @@
 //! The words every other folder speaks. Nothing here does I/O, waits, or knows a rule; it checks and formats.
 
+/// Alerting's.
+pub mod alert;
 mod client;
 mod dead_letters;
 mod entry;

@@ -7,6 +7,12 @@ use std::fmt;
 #[error("not an id written by this broker")]
 pub struct ParseIdError;
 
+/// Reads the number of something that is counted from 1: digits, the first of them no zero, at most 15.
+pub(super) fn counted(text: &str) -> Option<u64> {
+    let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits && !text.starts_with('0'))
+}
+
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 fn value(character: u8) -> Option<u8> {

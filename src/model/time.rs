@@ -54,6 +54,20 @@ impl FromStr for Timestamp {
     }
 }
 
+/// In JSON a time is the text that it prints as.
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Reads a human duration as headers and query parameters carry it: whole numbers with `ms`, `s`, `m`, `h`, `d`,
 /// largest unit first, each at most once: `90s`, `3m`, `1h30m`, `250ms`, `0s`. A bare `0` is also a duration.
 ///

@@ -1,0 +1,52 @@
+//! The words of alerting: what a rule asks for, who is told along which route, what is kept quiet, and where an alert
+//! and a notification stand.
+//!
+//! All of it is state of the machine, and what these types are as JSON is what stands in the log, in images, and in the
+//! interface. Values are therefore fixed-point numbers ([`Quantity`]): the machine knows no floats, and two nodes never
+//! disagree about one. The models are Alertmanager's, so that who knows those knows these.
+
+mod labels;
+mod metric;
+mod notification;
+mod pattern;
+mod quantity;
+mod receiver;
+mod route;
+mod rule;
+mod silence;
+mod state;
+
+pub use labels::{Labels, Matcher, check_labels};
+pub use metric::{AlertMetric, MetricObject};
+pub use notification::{Delivery, Notification, NotificationId, NotifiedAlert, ToldGroup};
+pub use pattern::NamePattern;
+pub use quantity::Quantity;
+pub use receiver::{Receiver, ReceiverKind};
+pub use route::{Inhibition, Route, Routing};
+pub use rule::{AlertRule, Comparison, NoData, Origin, Selector, Severity};
+pub use silence::{Silence, SilenceId};
+pub use state::{Alert, AlertChange, AlertKey, AlertPhase};
+
+use super::group::SettingsError;
+use super::time::Millis;
+
+/// Longest text of an alert that people write, in bytes: an annotation, a comment.
+pub const ALERT_TEXT_BYTES_MAX: usize = 2_048;
+/// Longest time a rule may ask for: 7 days, which is as far as the history reaches.
+pub const ALERT_MS_MAX: Millis = 7 * 86_400_000;
+
+/// Refuses a text that is too long.
+fn check_text(field: &str, text: &str) -> Result<(), SettingsError> {
+    if text.len() > ALERT_TEXT_BYTES_MAX {
+        return Err(SettingsError::new(field, format!("must have at most {ALERT_TEXT_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+/// Refuses a time out of range.
+fn check_ms(field: &str, value: Millis, low: Millis, high: Millis) -> Result<(), SettingsError> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(SettingsError::new(field, format!("must be {low} to {high}")))
+}

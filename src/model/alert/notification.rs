@@ -1,0 +1,109 @@
+//! Notifications: what one receiver is told of one group of alerts at one time.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::time::Timestamp;
+use super::{AlertKey, Labels};
+
+/// A notification, counted from 1. On the wire it is its number as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NotificationId(pub u64);
+
+impl fmt::Display for NotificationId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl FromStr for NotificationId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<NotificationId, &'static str> {
+        let number = super::super::text::counted(text);
+        number.map(NotificationId).ok_or("is not the id of a delivery, which is a number such as 7")
+    }
+}
+
+/// One alert as a notification tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifiedAlert {
+    /// Its labels.
+    pub labels: Labels,
+    /// What people are told.
+    pub annotations: Labels,
+    /// Since when it fires.
+    pub starts_at: Timestamp,
+    /// When it ended; none while it fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+}
+
+/// What is sent, and how far that came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// Who is told.
+    pub receiver: String,
+    /// Names the group of alerts, the same as long as it exists.
+    pub group_key: String,
+    /// The labels that its alerts were grouped by.
+    pub group_labels: Labels,
+    /// Its alerts.
+    pub alerts: Vec<NotifiedAlert>,
+    /// How many more there are.
+    #[serde(default)]
+    pub truncated: u64,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// How far it came.
+    pub delivery: Delivery,
+}
+
+/// How far a notification came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it is tried next; none once it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
+    /// When it was tried last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Timestamp>,
+    /// The HTTP status of the last answer; none when there was no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The beginning of the last answer's body, or why there was none. At most 512 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub excerpt: String,
+    /// Whether it arrived.
+    #[serde(default)]
+    pub is_delivered: bool,
+}
+
+impl Delivery {
+    /// Its name in the interface: `pending`, `delivered`, `failed`.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match (self.is_delivered, self.next_at) {
+            (true, _) => "delivered",
+            (false, Some(_)) => "pending",
+            (false, None) => "failed",
+        }
+    }
+}
+
+/// What a group's receiver was told last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldGroup {
+    /// When.
+    pub at: Timestamp,
+    /// What fired.
+    pub firing: BTreeSet<AlertKey>,
+    /// What was over.
+    pub resolved: BTreeSet<AlertKey>,
+}

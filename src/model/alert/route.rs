@@ -1,0 +1,169 @@
+//! Routes: which alerts go to whom, in groups of what.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::group::SettingsError;
+use super::super::time::Millis;
+use super::{ALERT_MS_MAX, Labels, Matcher, check_ms};
+
+/// Most routes, and most inhibitions.
+const ROUTES_MAX: usize = 100;
+/// Most labels a route groups by.
+const GROUP_BY_MAX: usize = 16;
+
+/// All routes and inhibitions: one object, because their order matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Routing {
+    /// Tried from the first on; an alert takes the first that takes it, and those behind it as long as they `continue`.
+    /// With none, every alert goes to every receiver.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Which alerts keep which others quiet.
+    #[serde(default)]
+    pub inhibitions: Vec<Inhibition>,
+}
+
+/// One way that alerts take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Which alerts; all, when it is empty.
+    #[serde(default, rename = "match")]
+    pub matchers: Vec<Matcher>,
+    /// The name of who is told.
+    pub receiver: String,
+    /// Whether alerts that it takes go on to the routes behind it as well.
+    #[serde(default, rename = "continue")]
+    pub goes_on: bool,
+    /// The labels by which alerts form groups, each of which is one notification.
+    #[serde(default = "usual_group_by")]
+    pub group_by: Vec<String>,
+    /// From the first alert of a group to its first notification.
+    #[serde(default = "usual_wait")]
+    pub group_wait_ms: Millis,
+    /// Between notifications of a group in which something is new.
+    #[serde(default = "usual_interval")]
+    pub group_interval_ms: Millis,
+    /// Between notifications of a group in which nothing is.
+    #[serde(default = "usual_repeat")]
+    pub repeat_interval_ms: Millis,
+}
+
+fn usual_group_by() -> Vec<String> {
+    vec!["alertname".to_owned()]
+}
+
+/// Alertmanager's defaults: 30 s, 5 min, 4 h.
+fn usual_wait() -> Millis {
+    30_000
+}
+
+fn usual_interval() -> Millis {
+    300_000
+}
+
+fn usual_repeat() -> Millis {
+    4 * 3_600_000
+}
+
+/// While an alert that `source` takes fires, those that `target` takes and that agree with it in all `equal` labels are
+/// kept quiet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inhibition {
+    /// Which alerts keep others quiet.
+    pub source: Vec<Matcher>,
+    /// Which are kept quiet.
+    pub target: Vec<Matcher>,
+    /// The labels that both must have in common.
+    #[serde(default)]
+    pub equal: Vec<String>,
+}
+
+impl Route {
+    /// The way of every alert to one receiver, for when nobody said anything else.
+    #[must_use]
+    pub fn to(receiver: &str) -> Route {
+        Route {
+            matchers: Vec::new(),
+            receiver: receiver.to_owned(),
+            goes_on: true,
+            group_by: usual_group_by(),
+            group_wait_ms: usual_wait(),
+            group_interval_ms: usual_interval(),
+            repeat_interval_ms: usual_repeat(),
+        }
+    }
+
+    /// Whether it takes an alert with these labels.
+    #[must_use]
+    pub fn takes(&self, labels: &Labels) -> bool {
+        self.matchers.iter().all(|matcher| matcher.takes(labels))
+    }
+}
+
+impl Routing {
+    /// Checks every field against its limits.
+    ///
+    /// # Errors
+    /// Names the first that is wrong.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        for (field, count) in [("routes", self.routes.len()), ("inhibitions", self.inhibitions.len())] {
+            if count > ROUTES_MAX {
+                return Err(SettingsError::new(field, format!("must be at most {ROUTES_MAX}")));
+            }
+        }
+        for (at, route) in self.routes.iter().enumerate() {
+            let field = |name: &str| format!("routes/{at}/{name}");
+            Matcher::check_all(&field("match"), &route.matchers)?;
+            if route.receiver.is_empty() || route.receiver.len() > 127 {
+                return Err(SettingsError::new(field("receiver"), "must be the name of a receiver"));
+            }
+            if route.group_by.len() > GROUP_BY_MAX || route.group_by.iter().any(|name| name.len() > 127) {
+                let text = format!("must name at most {GROUP_BY_MAX} labels");
+                return Err(SettingsError::new(field("group_by"), text));
+            }
+            check_ms(&field("group_wait_ms"), route.group_wait_ms, 0, ALERT_MS_MAX)?;
+            check_ms(&field("group_interval_ms"), route.group_interval_ms, 1_000, ALERT_MS_MAX)?;
+            check_ms(&field("repeat_interval_ms"), route.repeat_interval_ms, 1_000, ALERT_MS_MAX)?;
+        }
+        for (at, inhibition) in self.inhibitions.iter().enumerate() {
+            let sides = [("source", &inhibition.source), ("target", &inhibition.target)];
+            for (name, matchers) in sides {
+                let field = format!("inhibitions/{at}/{name}");
+                Matcher::check_all(&field, matchers)?;
+                if matchers.is_empty() {
+                    return Err(SettingsError::new(field, "must name at least one label"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_reads_with_alertmanagers_defaults() {
+        let routing: Routing = serde_json::from_str(r#"{"routes":[{"receiver":"ops"}]}"#).unwrap();
+        let usual = Route { goes_on: false, ..Route::to("ops") };
+        assert_eq!(routing.routes, [usual]);
+        assert!(routing.check().is_ok());
+    }
+
+    #[test]
+    fn limits_name_their_field() {
+        for (text, field) in [
+            (r#"{"routes":[{"receiver":""}]}"#, "routes/0/receiver"),
+            (r#"{"routes":[{"receiver":"a","group_interval_ms":1}]}"#, "routes/0/group_interval_ms"),
+            (r#"{"inhibitions":[{"source":[],"target":[]}]}"#, "inhibitions/0/source"),
+            (r#"{"routes":[{"receiver":"a","match":[{"name":"-","value":"x"}]}]}"#, "routes/0/match/0/name"),
+        ] {
+            let routing: Routing = serde_json::from_str(text).unwrap();
+            assert_eq!(routing.check().unwrap_err().field, field);
+        }
+    }
+}
