@@ -5,29 +5,18 @@
 //! again every `repeat_interval`, as long as something fires. One that ended before its first notification is never
 //! told.
 
-use std::collections::BTreeSet;
-
+use crate::model::alert::{AlertKey, Route, ToldGroup};
 use crate::model::{Millis, Timestamp};
 
 /// An alert of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member<K> {
+pub struct Member<'a> {
     /// Which alert.
-    pub key: K,
-    /// Whether it fires; else it is resolved.
+    pub key: &'a AlertKey,
+    /// Whether it fires; else it is over.
     pub is_firing: bool,
     /// When it began to fire.
     pub since: Timestamp,
-}
-
-/// What the receiver was told last of a group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told<K: Ord> {
-    /// When.
-    pub at: Timestamp,
-    /// What fired. An alert of these that ended has to be told of; one that was never told as firing is never told as
-    /// resolved.
-    pub firing: BTreeSet<K>,
 }
 
 /// How patient a group is.
@@ -43,6 +32,15 @@ pub struct Patience {
     pub send_resolved: bool,
 }
 
+impl Patience {
+    /// That of a route to a receiver.
+    #[must_use]
+    pub fn of(route: &Route, send_resolved: bool) -> Patience {
+        let Route { group_wait_ms, group_interval_ms, repeat_interval_ms, .. } = *route;
+        Patience { group_wait_ms, group_interval_ms, repeat_interval_ms, send_resolved }
+    }
+}
+
 /// What is to be done about a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
@@ -56,12 +54,7 @@ pub enum Due {
 
 /// What is due of a group at `now`. Alerts that are silenced or inhibited are not among `members`.
 #[must_use]
-pub fn due<K: Ord>(
-    members: &[Member<K>],
-    told: Option<&Told<K>>,
-    patience: &Patience,
-    now: Timestamp,
-) -> Due {
+pub fn due(members: &[Member<'_>], told: Option<&ToldGroup>, patience: &Patience, now: Timestamp) -> Due {
     let mut firing = members.iter().filter(|member| member.is_firing);
     let Some(told) = told else {
         let first = firing.map(|member| member.since).min();
@@ -71,10 +64,10 @@ pub fn due<K: Ord>(
     if now.since(told.at) < patience.group_interval_ms {
         return Due::Nothing;
     }
-    if firing.clone().any(|member| !told.firing.contains(&member.key)) {
+    if firing.clone().any(|member| !told.firing.contains(member.key)) {
         return Due::Tell;
     }
-    let has_ended = |member: &Member<K>| !member.is_firing && told.firing.contains(&member.key);
+    let has_ended = |member: &Member<'_>| !member.is_firing && told.firing.contains(member.key);
     let is_firing = firing.next().is_some();
     match members.iter().any(has_ended) {
         true if patience.send_resolved => Due::Tell,
@@ -86,6 +79,8 @@ pub fn due<K: Ord>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const PATIENCE: Patience = Patience {
@@ -99,15 +94,20 @@ mod tests {
         Timestamp(1_000_000 + seconds * 1_000)
     }
 
+    fn key(letter: char) -> AlertKey {
+        AlertKey { rule: letter.to_string(), ..AlertKey::default() }
+    }
+
     /// Goes through a day in steps of 5 s. `script` says of each alert when it fires and when it ends; the answer says
     /// when what was told: firing ones in capitals, resolved ones small.
     fn day(patience: &Patience, script: &[(char, u64, u64)]) -> Vec<(u64, String)> {
-        let mut told: Option<Told<char>> = None;
+        let keys: Vec<AlertKey> = script.iter().map(|(letter, ..)| key(*letter)).collect();
+        let mut told: Option<ToldGroup> = None;
         let mut said = Vec::new();
         for second in (0..86_400).step_by(5) {
-            let exists = script.iter().filter(|(_, start, _)| *start <= second);
-            let members: Vec<Member<char>> = exists
-                .map(|(key, start, end)| Member { key: *key, is_firing: second < *end, since: at(*start) })
+            let exists = script.iter().zip(&keys).filter(|((_, start, _), _)| *start <= second);
+            let members: Vec<Member<'_>> = exists
+                .map(|((_, start, end), key)| Member { key, is_firing: second < *end, since: at(*start) })
                 .collect();
             match due(&members, told.as_ref(), patience, at(second)) {
                 Due::Nothing => {}
@@ -117,11 +117,12 @@ mod tests {
                 }
                 Due::Tell => {
                     let before = told.take().unwrap_or_default().firing;
-                    let firing: BTreeSet<char> =
-                        members.iter().filter(|member| member.is_firing).map(|member| member.key).collect();
-                    let words = firing.iter().map(char::to_ascii_uppercase);
-                    said.push((second, words.chain(before.difference(&firing).copied()).collect()));
-                    told = Some(Told { at: at(second), firing });
+                    let firing = members.iter().filter(|member| member.is_firing);
+                    let firing: BTreeSet<AlertKey> = firing.map(|member| member.key.clone()).collect();
+                    let words = firing.iter().map(|key| key.rule.to_uppercase());
+                    let ended = before.difference(&firing).map(|key| key.rule.clone());
+                    said.push((second, words.chain(ended).collect()));
+                    told = Some(ToldGroup { at: at(second), firing, ..ToldGroup::default() });
                 }
             }
         }
@@ -170,8 +171,8 @@ mod tests {
 
     #[test]
     fn an_alert_that_is_silenced_says_nothing_not_even_that_it_ended() {
-        let told = Told { at: at(0), firing: BTreeSet::from(['a']) };
+        let told = ToldGroup { at: at(0), firing: BTreeSet::from([key('a')]), ..ToldGroup::default() };
         assert_eq!(due(&[], Some(&told), &PATIENCE, at(100_000)), Due::Nothing);
-        assert_eq!(due::<char>(&[], None, &PATIENCE, at(100_000)), Due::Nothing);
+        assert_eq!(due(&[], None, &PATIENCE, at(100_000)), Due::Nothing);
     }
 }

@@ -5,9 +5,10 @@
 
 use serde::Serialize;
 
+use crate::model::alert::Labels;
 use crate::model::{Millis, Timestamp};
 
-use super::{Labels, NoticeAlert, Outgoing, json};
+use super::{NoticeAlert, Outgoing, json};
 
 /// How often alerts that fire are told again, as Prometheus does.
 pub const REFRESH_EVERY_MS: Millis = 60_000;

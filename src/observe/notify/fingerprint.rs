@@ -1,6 +1,6 @@
 //! The name of an alert: 64 bits of its labels, the same that Prometheus and Alertmanager show for them.
 
-use super::Labels;
+use crate::model::alert::Labels;
 
 /// FNV-1a, 64 bits: its start and its prime.
 const START: u64 = 0xcbf2_9ce4_8422_2325;

@@ -1,6 +1,6 @@
 //! What a notification looks like on the wire: one file for each kind of receiver, and what they share.
 //!
-//! A [`Notice`] says what happened; [`compose`] makes the request that carries it, and [`Kind::judge`] reads the answer
+//! A [`Notice`] says what happened; [`compose`] makes the request that carries it, and [`judge`] reads the answer
 //! of the receiver. Nothing here opens a connection or reads a clock: `broker/alerting` does.
 //!
 //! What it does not do: templates. Who wants other words puts them into the annotations of the rule, or has a webhook
@@ -8,6 +8,7 @@
 
 mod alertmanager;
 mod backoff;
+mod counts;
 mod dingtalk;
 mod feishu;
 mod fingerprint;
@@ -22,37 +23,15 @@ mod wecom;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use crate::model::Timestamp;
+use crate::model::alert::{Labels, ReceiverKind};
 
 pub use alertmanager::{REFRESH_EVERY_MS, refresh};
 pub use backoff::{GIVE_UP_AFTER_MS, next_try_ms};
+pub use counts::{NotificationCounts, Outcome};
 pub use fingerprint::fingerprint;
 pub use guard::{AllowedNetworks, Network, Refused};
 pub use signature::{SecretError, sign, signing_key};
-
-/// Labels or annotations, by name.
-pub type Labels = BTreeMap<String, String>;
-
-/// Which protocol a receiver speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Alertmanager's webhook body, version 4.
-    Webhook,
-    /// Another Alertmanager: `POST /api/v2/alerts`.
-    Alertmanager,
-    /// An incoming webhook of Slack.
-    Slack,
-    /// PagerDuty's Events API v2.
-    PagerDuty,
-    /// A DingTalk robot.
-    DingTalk,
-    /// A Feishu (Lark) robot.
-    Feishu,
-    /// A WeCom robot.
-    WeCom,
-}
 
 /// One alert in a notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,22 +134,28 @@ pub enum Verdict {
 /// # Errors
 /// The secret is none that this kind of receiver can use.
 pub fn compose(
-    kind: Kind,
+    kind: ReceiverKind,
     (url, secret): (&str, Option<&str>),
     notice: &Notice,
     now: Timestamp,
 ) -> Result<Outgoing, SecretError> {
     let mut outgoing = match kind {
-        Kind::Webhook => plain(url, webhook::body(notice)),
-        Kind::Alertmanager => plain(&alertmanager::endpoint(url), alertmanager::body(&notice.alerts, now)),
-        Kind::Slack => plain(url, slack::body(notice)),
-        Kind::PagerDuty => return Ok(plain(url, pagerduty::body(notice, secret.unwrap_or_default()))),
-        Kind::DingTalk => return Ok(plain(&dingtalk::signed(url, secret, now), dingtalk::body(notice))),
-        Kind::Feishu => return Ok(plain(url, feishu::body(notice, secret, now))),
-        Kind::WeCom => return Ok(plain(url, wecom::body(notice))),
+        ReceiverKind::Webhook => plain(url, webhook::body(notice)),
+        ReceiverKind::Alertmanager => {
+            plain(&alertmanager::endpoint(url), alertmanager::body(&notice.alerts, now))
+        }
+        ReceiverKind::Slack => plain(url, slack::body(notice)),
+        ReceiverKind::Pagerduty => {
+            return Ok(plain(url, pagerduty::body(notice, secret.unwrap_or_default())));
+        }
+        ReceiverKind::Dingtalk => {
+            return Ok(plain(&dingtalk::signed(url, secret, now), dingtalk::body(notice)));
+        }
+        ReceiverKind::Feishu => return Ok(plain(url, feishu::body(notice, secret, now))),
+        ReceiverKind::Wecom => return Ok(plain(url, wecom::body(notice))),
     };
     // The robots above have their own way of signing; everybody else may be one's own program.
-    if let Some(secret) = secret.filter(|_| kind == Kind::Webhook) {
+    if let Some(secret) = secret.filter(|_| kind == ReceiverKind::Webhook) {
         outgoing.headers.extend(signature::headers(secret, &notice.id, now, &outgoing.body)?);
     }
     Ok(outgoing)
@@ -180,31 +165,32 @@ fn plain(url: &str, body: Vec<u8>) -> Outgoing {
     Outgoing { url: url.to_owned(), headers: Vec::new(), body }
 }
 
-impl Kind {
-    /// What an answer means: its status, and the first bytes of its body.
-    #[must_use]
-    pub fn judge(self, status: u16, body: &str) -> Verdict {
-        match status {
-            200..=299 => self.judge_body(body),
-            300..=399 => Verdict::Never(format!(
-                "it answered {status}: redirects are not followed, give the receiver the address it leads to"
-            )),
-            410 => Verdict::Never("it answered 410: it does not exist any more".to_owned()),
-            // A load balancer in front of a receiver that is down may say 404; the others ask for patience.
-            404 | 408 | 409 | 425 | 429 => Verdict::Again(format!("it answered {status}")),
-            400..=499 => Verdict::Never(format!("it answered {status}: it does not take this notification")),
-            _ => Verdict::Again(format!("it answered {status}")),
-        }
+/// What an answer means: its status, and the first bytes of its body.
+#[must_use]
+pub fn judge(kind: ReceiverKind, status: u16, body: &str) -> Verdict {
+    match status {
+        200..=299 => judge_body(kind, body),
+        300..=399 => Verdict::Never(format!(
+            "it answered {status}: redirects are not followed, give the receiver the address it leads to"
+        )),
+        410 => Verdict::Never("it answered 410: it does not exist any more".to_owned()),
+        // A load balancer in front of a receiver that is down may say 404; the others ask for patience.
+        404 | 408 | 409 | 425 | 429 => Verdict::Again(format!("it answered {status}")),
+        400..=499 => Verdict::Never(format!("it answered {status}: it does not take this notification")),
+        _ => Verdict::Again(format!("it answered {status}")),
     }
+}
 
-    /// The robots answer 200 and say in the body that they did not take it.
-    fn judge_body(self, body: &str) -> Verdict {
-        match self {
-            Kind::DingTalk => dingtalk::judge(body),
-            Kind::Feishu => feishu::judge(body),
-            Kind::WeCom => wecom::judge(body),
-            Kind::Webhook | Kind::Alertmanager | Kind::Slack | Kind::PagerDuty => Verdict::Delivered,
-        }
+/// The robots answer 200 and say in the body that they did not take it.
+fn judge_body(kind: ReceiverKind, body: &str) -> Verdict {
+    match kind {
+        ReceiverKind::Dingtalk => dingtalk::judge(body),
+        ReceiverKind::Feishu => feishu::judge(body),
+        ReceiverKind::Wecom => wecom::judge(body),
+        ReceiverKind::Webhook
+        | ReceiverKind::Alertmanager
+        | ReceiverKind::Slack
+        | ReceiverKind::Pagerduty => Verdict::Delivered,
     }
 }
 

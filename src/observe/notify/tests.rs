@@ -54,28 +54,28 @@ fn resolved() -> Notice {
     notice(vec![alert("billing", Some(NOW))], 0)
 }
 
-fn secret_of(kind: Kind) -> Option<&'static str> {
+fn secret_of(kind: ReceiverKind) -> Option<&'static str> {
     match kind {
-        Kind::Webhook => Some(SECRET),
-        Kind::PagerDuty => Some("0123456789abcdef0123456789abcdef"),
-        Kind::DingTalk | Kind::Feishu => Some("SEC-robot"),
-        Kind::Alertmanager | Kind::Slack | Kind::WeCom => None,
+        ReceiverKind::Webhook => Some(SECRET),
+        ReceiverKind::Pagerduty => Some("0123456789abcdef0123456789abcdef"),
+        ReceiverKind::Dingtalk | ReceiverKind::Feishu => Some("SEC-robot"),
+        ReceiverKind::Alertmanager | ReceiverKind::Slack | ReceiverKind::Wecom => None,
     }
 }
 
-const KINDS: [(Kind, &str); 7] = [
-    (Kind::Webhook, "webhook"),
-    (Kind::Alertmanager, "alertmanager"),
-    (Kind::Slack, "slack"),
-    (Kind::PagerDuty, "pagerduty"),
-    (Kind::DingTalk, "dingtalk"),
-    (Kind::Feishu, "feishu"),
-    (Kind::WeCom, "wecom"),
+const KINDS: [(ReceiverKind, &str); 7] = [
+    (ReceiverKind::Webhook, "webhook"),
+    (ReceiverKind::Alertmanager, "alertmanager"),
+    (ReceiverKind::Slack, "slack"),
+    (ReceiverKind::Pagerduty, "pagerduty"),
+    (ReceiverKind::Dingtalk, "dingtalk"),
+    (ReceiverKind::Feishu, "feishu"),
+    (ReceiverKind::Wecom, "wecom"),
 ];
 
-fn composed(kind: Kind, notice: &Notice) -> Outgoing {
+fn composed(kind: ReceiverKind, notice: &Notice) -> Outgoing {
     let url = match kind {
-        Kind::Alertmanager => "https://alertmanager.example.com/",
+        ReceiverKind::Alertmanager => "https://alertmanager.example.com/",
         _ => "https://hooks.example.com/x?key=k",
     };
     compose(kind, (url, secret_of(kind)), notice, NOW).unwrap()
@@ -105,7 +105,7 @@ fn every_body_is_the_one_that_was_looked_at() {
 /// Programs that read the body with a schema of their own may mind the order; Alertmanager's is kept.
 #[test]
 fn the_fields_of_a_webhook_come_in_alertmanagers_order() {
-    let body = String::from_utf8(composed(Kind::Webhook, &firing()).body).unwrap();
+    let body = String::from_utf8(composed(ReceiverKind::Webhook, &firing()).body).unwrap();
     let names = [
         "receiver",
         "status",
@@ -131,7 +131,7 @@ fn the_fields_of_a_webhook_come_in_alertmanagers_order() {
 #[test]
 fn an_incident_keeps_its_key_from_trigger_to_resolve() {
     let key = |notice: &Notice| {
-        let body: Value = serde_json::from_slice(&composed(Kind::PagerDuty, notice).body).unwrap();
+        let body: Value = serde_json::from_slice(&composed(ReceiverKind::Pagerduty, notice).body).unwrap();
         (body["event_action"].as_str().unwrap().to_owned(), body["dedup_key"].as_str().unwrap().to_owned())
     };
     let ((trigger, first), (resolve, last)) = (key(&firing()), key(&resolved()));
@@ -143,7 +143,7 @@ fn an_incident_keeps_its_key_from_trigger_to_resolve() {
 
 #[test]
 fn a_webhook_without_a_secret_is_not_signed_and_with_a_bad_one_not_sent() {
-    let to = |secret| compose(Kind::Webhook, ("https://a.example/", secret), &firing(), NOW);
+    let to = |secret| compose(ReceiverKind::Webhook, ("https://a.example/", secret), &firing(), NOW);
     assert_eq!(to(None).unwrap().headers, []);
     assert_eq!(to(Some("geheim")), Err(SecretError));
 }
@@ -154,9 +154,12 @@ fn no_text_is_larger_than_its_receiver_takes() {
     long.annotations.insert("summary".to_owned(), "ä".repeat(5_000));
     long.labels.insert("long".to_owned(), "x".repeat(5_000));
     let crowd = notice(vec![long; 60], 0);
-    for (kind, limit) in
-        [(Kind::Slack, 40_000), (Kind::DingTalk, 20_000), (Kind::Feishu, 20_000), (Kind::WeCom, 4_400)]
-    {
+    for (kind, limit) in [
+        (ReceiverKind::Slack, 40_000),
+        (ReceiverKind::Dingtalk, 20_000),
+        (ReceiverKind::Feishu, 20_000),
+        (ReceiverKind::Wecom, 4_400),
+    ] {
         let body = composed(kind, &crowd).body;
         assert!(body.len() <= limit, "{kind:?}: {}", body.len());
         let text = String::from_utf8(body).unwrap();
@@ -170,25 +173,27 @@ fn an_answer_is_read_as_its_kind_means_it() {
     let is_never = |verdict| matches!(verdict, Verdict::Never(_));
     for (kind, _) in KINDS {
         for status in [301, 308, 400, 401, 403, 410, 413, 422] {
-            assert!(is_never(kind.judge(status, "")), "{kind:?} {status}");
+            assert!(is_never(judge(kind, status, "")), "{kind:?} {status}");
         }
         for status in [404, 408, 409, 425, 429, 500, 502, 503, 504, 599, 100, 999] {
-            assert!(is_again(kind.judge(status, "")), "{kind:?} {status}");
+            assert!(is_again(judge(kind, status, "")), "{kind:?} {status}");
         }
     }
-    for kind in [Kind::Webhook, Kind::Alertmanager, Kind::Slack, Kind::PagerDuty] {
-        assert_eq!(kind.judge(202, "anything"), Verdict::Delivered);
+    for kind in
+        [ReceiverKind::Webhook, ReceiverKind::Alertmanager, ReceiverKind::Slack, ReceiverKind::Pagerduty]
+    {
+        assert_eq!(judge(kind, 202, "anything"), Verdict::Delivered);
     }
-    for kind in [Kind::DingTalk, Kind::WeCom] {
-        assert_eq!(kind.judge(200, "{\"errcode\":0,\"errmsg\":\"ok\"}"), Verdict::Delivered);
-        assert!(is_never(kind.judge(200, "{\"errcode\":310000,\"errmsg\":\"sign not match\"}")));
-        assert!(is_again(kind.judge(200, "<html>")));
+    for kind in [ReceiverKind::Dingtalk, ReceiverKind::Wecom] {
+        assert_eq!(judge(kind, 200, "{\"errcode\":0,\"errmsg\":\"ok\"}"), Verdict::Delivered);
+        assert!(is_never(judge(kind, 200, "{\"errcode\":310000,\"errmsg\":\"sign not match\"}")));
+        assert!(is_again(judge(kind, 200, "<html>")));
     }
-    assert_eq!(Kind::Feishu.judge(200, "{\"code\":0,\"msg\":\"success\"}"), Verdict::Delivered);
-    assert!(is_never(Kind::Feishu.judge(200, "{\"code\":19021,\"msg\":\"sign match fail\"}")));
-    assert!(is_again(Kind::Feishu.judge(200, "{\"code\":9499,\"msg\":\"too many\"}")));
-    assert!(is_again(Kind::WeCom.judge(200, "{\"errcode\":45009}")));
-    assert!(is_again(Kind::DingTalk.judge(200, "{\"errcode\":130101}")));
+    assert_eq!(judge(ReceiverKind::Feishu, 200, "{\"code\":0,\"msg\":\"success\"}"), Verdict::Delivered);
+    assert!(is_never(judge(ReceiverKind::Feishu, 200, "{\"code\":19021,\"msg\":\"sign match fail\"}")));
+    assert!(is_again(judge(ReceiverKind::Feishu, 200, "{\"code\":9499,\"msg\":\"too many\"}")));
+    assert!(is_again(judge(ReceiverKind::Wecom, 200, "{\"errcode\":45009}")));
+    assert!(is_again(judge(ReceiverKind::Dingtalk, 200, "{\"errcode\":130101}")));
 }
 
 #[test]

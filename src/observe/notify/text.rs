@@ -1,6 +1,8 @@
 //! The words of a notification, for receivers that show text to people.
 
-use super::{Labels, Notice, NoticeAlert};
+use crate::model::alert::Labels;
+
+use super::{Notice, NoticeAlert};
 
 /// Most alerts that are written out; a chat is no table.
 const ALERTS_MAX: usize = 10;

@@ -3,7 +3,9 @@
 
 use serde::Serialize;
 
-use super::{Labels, Notice, NoticeAlert, fingerprint, json};
+use crate::model::alert::Labels;
+
+use super::{Notice, NoticeAlert, fingerprint, json};
 
 /// What Alertmanager writes for the end of an alert that has none.
 const NO_END: &str = "0001-01-01T00:00:00Z";

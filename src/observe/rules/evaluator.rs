@@ -1,92 +1,40 @@
-//! Holds all rules against what there is, and says which alerts change.
+//! Holds all rules against what there is, and says which alerts change. Only that goes into the log: as long as nothing
+//! changes, evaluating writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{GroupName, Millis, Timestamp, TopicName};
+use crate::model::alert::{Alert, AlertChange, AlertKey, AlertPhase, AlertRule};
+use crate::model::{Millis, Timestamp};
 
-use super::condition::Condition;
-use super::measure::{About, Metric, measure};
-use super::phase::{Memory, Phase, Timing, Truth, step};
+use super::condition::{Condition, to_quantity};
+use super::measure::{About, measure};
+use super::phase::{Memory, Phase, Truth, step};
 use super::survey::{Growth, Survey};
+use super::words;
 
-/// What a rule makes of an object whose value is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoData {
-    /// All is well.
-    Ok,
-    /// Everything stays as it is.
-    Keep,
-    /// The condition counts as true.
-    Alert,
-}
-
-/// A rule, as evaluation sees it.
-pub struct Rule<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// What it measures.
-    pub metric: Metric,
-    /// Over which time, for what is a rate or a share.
-    pub window_ms: Millis,
-    /// What must be true of the value.
-    pub condition: Condition,
-    /// Of which objects.
-    pub selects: &'a dyn Fn(About<'_>) -> bool,
-    /// For how long.
-    pub timing: Timing,
-    /// What if there is no value.
-    pub no_data: NoData,
-}
-
-/// What an alert is about; see [`About`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Object {
-    /// The topic.
-    pub topic: Option<TopicName>,
-    /// The group.
-    pub group: Option<GroupName>,
-    /// The receiver, or the peer.
-    pub other: Option<String>,
-}
-
-impl From<About<'_>> for Object {
-    fn from(about: About<'_>) -> Object {
-        Object {
-            topic: about.topic.cloned(),
-            group: about.group.cloned(),
-            other: about.other.map(str::to_owned),
-        }
-    }
-}
-
-/// An alert: which rule, and about what.
-pub type AlertKey = (String, Object);
-
-/// The alerts that are pending or firing, by rule and object.
-pub type Standing = BTreeMap<String, BTreeMap<Object, Phase>>;
-
-/// An alert that changes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// Which.
-    pub key: AlertKey,
-    /// Where it stood; none when it is new.
-    pub from: Option<Phase>,
-    /// Where it stands from now on; none when it is over.
-    pub to: Option<Phase>,
-    /// The value that did it; none when it is not known, or the object or rule is gone.
-    pub value: Option<f64>,
-}
+/// How long an alert that is over stays to be looked at, once everybody was told.
+pub const RESOLVED_STAYS_MS: Millis = 15 * 60_000;
 
 /// What a round of evaluation found.
 #[derive(Clone, Debug, Default)]
 pub struct Evaluated {
     /// The alerts that change.
-    pub changes: Vec<Change>,
+    pub changes: Vec<AlertChange>,
     /// The value of every alert that is pending or firing, where there is one.
     pub values: BTreeMap<AlertKey, f64>,
     /// Alerts that there should be, and for which there was no room.
-    pub left_out: usize,
+    pub left_out: u64,
+}
+
+/// The alerts before a round.
+#[derive(Clone, Copy)]
+pub struct Standing<'a> {
+    /// All of them.
+    pub alerts: &'a [(&'a AlertKey, &'a Alert)],
+    /// Those that somebody was told of as firing, and not yet as resolved.
+    pub told: &'a BTreeSet<&'a AlertKey>,
+    /// How many there may be.
+    pub most: usize,
 }
 
 /// Evaluates rules, and remembers what the machine need not.
@@ -101,95 +49,161 @@ impl Evaluator {
         self.memories.clear();
     }
 
-    /// Evaluates `rules` against one moment. `standing` are the alerts before it; there may be at most `most`
-    /// afterwards.
-    pub fn evaluate(
+    /// Evaluates the enabled ones of `rules`, by name, against one moment.
+    pub fn evaluate<'a>(
         &mut self,
-        rules: &[Rule<'_>],
-        standing: &Standing,
+        rules: impl Iterator<Item = (&'a str, &'a AlertRule)>,
+        standing: Standing<'_>,
         (survey, growth): (&Survey, &Growth),
-        most: usize,
     ) -> Evaluated {
-        let none = BTreeMap::new();
-        let mut found = Evaluated::default();
-        let mut seen: BTreeSet<AlertKey> = BTreeSet::new();
-        for rule in rules {
-            let of_rule = standing.get(rule.name).unwrap_or(&none);
-            let now = survey.now;
-            let mut look = Look { rule, of_rule, now, memories: &mut self.memories, found: &mut found };
+        let mut by_rule: BTreeMap<&str, OfRule<'_>> = BTreeMap::new();
+        for (key, alert) in standing.alerts {
+            by_rule.entry(key.rule.as_str()).or_default().insert(about(key), alert);
+        }
+        let none = OfRule::default();
+        let (mut found, mut seen) = (Evaluated::default(), BTreeSet::new());
+        for (name, rule) in rules.filter(|(_, rule)| rule.enabled) {
+            let mut look = Look {
+                name,
+                rule,
+                condition: Condition::from(rule),
+                alerts: by_rule.get(name).unwrap_or(&none),
+                now: survey.now,
+                memories: &mut self.memories,
+                found: &mut found,
+            };
             measure((rule.metric, rule.window_ms), (survey, growth), &mut |about, value| {
-                if (rule.selects)(about) {
+                if rule.selector.takes(about.topic, about.group) {
                     seen.extend(look.at(about, value));
                 }
             });
         }
-        // A rule or an object that is gone takes its alerts along.
-        for (rule, objects) in standing {
-            for (object, phase) in objects {
-                let key = (rule.clone(), object.clone());
-                if !seen.contains(&key) {
-                    found.changes.push(Change { key, from: Some(*phase), to: None, value: None });
-                }
-            }
-        }
+        let changed: BTreeSet<&AlertKey> = found.changes.iter().map(|change| &change.key).collect();
+        let unchanged = standing.alerts.iter().filter(|(key, _)| !changed.contains(key));
+        let ending = unchanged
+            .filter_map(|(key, alert)| ending((key, alert), !seen.contains(*key), &standing, survey.now));
+        let ending: Vec<AlertChange> = ending.collect();
+        found.changes.extend(ending);
         self.memories.retain(|_, memory| !memory.is_idle(survey.now));
-        found.left_out = leave_out(&mut found.changes, standing.values().map(BTreeMap::len).sum(), most);
+        found.left_out = leave_out(&mut found.changes, &standing);
         found
+    }
+}
+
+/// The alerts of one rule, by what they are about.
+type OfRule<'a> = BTreeMap<About<'a>, &'a Alert>;
+
+fn about(key: &AlertKey) -> About<'_> {
+    About { topic: key.topic.as_deref(), group: key.group.as_deref(), receiver: key.receiver.as_deref() }
+}
+
+/// Where an alert stands, for stepping on; one that is over is none any more.
+fn phase_of(alert: &Alert) -> Option<Phase> {
+    match alert.phase {
+        AlertPhase::Pending { since } => Some(Phase::Pending { since }),
+        AlertPhase::Firing { .. } => Some(Phase::Firing),
+        AlertPhase::Resolved { .. } => None,
     }
 }
 
 /// A look at the objects of one rule.
 struct Look<'a> {
-    rule: &'a Rule<'a>,
-    of_rule: &'a BTreeMap<Object, Phase>,
+    name: &'a str,
+    rule: &'a AlertRule,
+    condition: Condition,
+    alerts: &'a OfRule<'a>,
     now: Timestamp,
     memories: &'a mut BTreeMap<AlertKey, Memory>,
     found: &'a mut Evaluated,
 }
 
 impl Look<'_> {
-    /// Takes one value in; answers the alert when there was one.
+    /// Takes one value in; answers the alert when there is one, so that its object is known to exist.
     fn at(&mut self, about: About<'_>, value: Option<f64>) -> Option<AlertKey> {
-        let truth = match (value, self.rule.no_data) {
-            (Some(value), _) if self.rule.condition.holds(value) => Truth::Yes,
-            (Some(_), _) | (None, NoData::Ok) => Truth::No,
-            (None, NoData::Keep) => Truth::Keep,
-            (None, NoData::Alert) => Truth::Yes,
-        };
+        let truth = self.condition.of(value);
         // Most objects are well and have no alert.
-        if truth != Truth::Yes && self.of_rule.is_empty() {
+        let before = self.alerts.get(&about).copied();
+        if truth != Truth::Yes && before.is_none() {
             return None;
         }
-        let object = Object::from(about);
-        let from = self.of_rule.get(&object).copied();
-        if truth != Truth::Yes && from.is_none() {
-            return None;
-        }
-        let key = (self.rule.name.to_owned(), object);
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let key = AlertKey {
+            rule: self.name.to_owned(),
+            topic: owned(about.topic),
+            group: owned(about.group),
+            receiver: owned(about.receiver),
+        };
+        let from = before.and_then(phase_of);
         let memory = self.memories.entry(key.clone()).or_default();
-        let to = step(from, truth, self.rule.timing, (memory, self.now));
+        let to = step(from, truth, self.condition.timing, (memory, self.now));
         if let (Some(value), Some(_)) = (value, to) {
             self.found.values.insert(key.clone(), value);
         }
-        if to != from {
-            self.found.changes.push(Change { key: key.clone(), from, to, value });
+        if from != to {
+            let to = self.alert_after(&key, before, to, value);
+            self.found.changes.push(AlertChange { key: key.clone(), to });
         }
-        from.map(|_| key)
+        Some(key)
+    }
+
+    /// The alert once it has changed to `to`; none when it is forgotten.
+    fn alert_after(
+        &self,
+        key: &AlertKey,
+        before: Option<&Alert>,
+        to: Option<Phase>,
+        value: Option<f64>,
+    ) -> Option<Alert> {
+        let phase = match to {
+            Some(Phase::Pending { since }) => AlertPhase::Pending { since },
+            Some(Phase::Firing) => AlertPhase::Firing { since: self.now },
+            // Over. It keeps what it said while it fired.
+            None => return resolved(before?, self.now),
+        };
+        let labels = words::labels(key, self.rule);
+        let annotations = words::annotations(self.rule, &labels, value);
+        let (severity, value) = (self.rule.severity, value.and_then(to_quantity));
+        Some(Alert { phase, severity, value, labels, annotations })
+    }
+}
+
+/// An alert that is over now; none when it never fired, so that nobody will ask.
+fn resolved(before: &Alert, now: Timestamp) -> Option<Alert> {
+    let AlertPhase::Firing { since } = before.phase else { return None };
+    Some(Alert { phase: AlertPhase::Resolved { since, ended: now }, ..before.clone() })
+}
+
+/// What becomes of an alert by itself: with its object or rule it ends; over and told of, it is forgotten after a while.
+fn ending(
+    (key, alert): (&AlertKey, &Alert),
+    is_gone: bool,
+    standing: &Standing<'_>,
+    now: Timestamp,
+) -> Option<AlertChange> {
+    let key = || key.clone();
+    match alert.phase {
+        AlertPhase::Resolved { ended, .. } => {
+            let is_old = now.since(ended) >= RESOLVED_STAYS_MS && !standing.told.contains(&key());
+            is_old.then(|| AlertChange { key: key(), to: None })
+        }
+        _ if is_gone => Some(AlertChange { key: key(), to: resolved(alert, now) }),
+        _ => None,
     }
 }
 
 /// Leaves out the new alerts for which there is no room; answers how many.
-fn leave_out(changes: &mut Vec<Change>, before: usize, most: usize) -> usize {
-    let ended = changes.iter().filter(|change| change.to.is_none()).count();
-    let mut room = most.saturating_sub(before.saturating_sub(ended));
+fn leave_out(changes: &mut Vec<AlertChange>, standing: &Standing<'_>) -> u64 {
+    let known: BTreeSet<&AlertKey> = standing.alerts.iter().map(|(key, _)| *key).collect();
+    let forgotten = changes.iter().filter(|change| change.to.is_none()).count();
+    let mut room = standing.most.saturating_sub(known.len().saturating_sub(forgotten));
     let mut left_out = 0;
     changes.retain(|change| {
-        if change.from.is_some() {
+        if known.contains(&change.key) {
             return true;
         }
         let fits = room > 0;
         room = room.saturating_sub(1);
-        left_out += usize::from(!fits);
+        left_out += u64::from(!fits);
         fits
     });
     left_out
@@ -197,7 +211,6 @@ fn leave_out(changes: &mut Vec<Change>, before: usize, most: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::condition::Comparison;
     use super::super::survey::GroupFacts;
     use super::*;
     use crate::model::GroupId;
@@ -219,42 +232,37 @@ mod tests {
         Survey { now: at(seconds), groups: groups.collect(), ..Survey::default() }
     }
 
-    fn rule<'a>(selects: &'a dyn Fn(About<'_>) -> bool) -> Rule<'a> {
-        Rule {
-            name: "dead",
-            metric: Metric::DeadLetters,
-            window_ms: 0,
-            condition: Condition { comparison: Comparison::Above, threshold: 5.0 },
-            selects,
-            timing: Timing { for_ms: 10_000, keep_firing_for_ms: 0 },
-            no_data: NoData::Ok,
-        }
+    fn rule(selector: &str) -> AlertRule {
+        let text = r#"{"metric":"dead_letters","threshold":5,"for_ms":10000,"annotations":{"summary":"{{ value }}"},
+            "selector":{"group":"SELECTOR"}}"#;
+        serde_json::from_str(&text.replace("SELECTOR", selector)).unwrap()
     }
 
     /// A leader that evaluates, and a machine that takes every change.
     #[derive(Default)]
     struct Cluster {
         evaluator: Evaluator,
-        standing: Standing,
+        alerts: BTreeMap<AlertKey, Alert>,
+        told: BTreeSet<AlertKey>,
     }
 
     impl Cluster {
-        fn round(&mut self, rules: &[Rule<'_>], survey: &Survey) -> Vec<String> {
-            let growth = Growth::default();
-            let found = self.evaluator.evaluate(rules, &self.standing, (survey, &growth), 3);
+        fn evaluate(&mut self, rules: &[AlertRule], survey: &Survey) -> Evaluated {
+            let alerts: Vec<(&AlertKey, &Alert)> = self.alerts.iter().collect();
+            let told = self.told.iter().collect();
+            let standing = Standing { alerts: &alerts, told: &told, most: 3 };
+            let rules = rules.iter().map(|rule| ("dead", rule));
+            self.evaluator.evaluate(rules, standing, (survey, &Growth::default()))
+        }
+
+        fn round(&mut self, rules: &[AlertRule], survey: &Survey) -> Vec<String> {
             let mut told = Vec::new();
-            for Change { key: (rule, object), to, value, .. } in found.changes {
-                let group = object.group.clone().map_or_else(String::new, |group| group.to_string());
-                let word = match to {
-                    None => "over",
-                    Some(Phase::Pending { .. }) => "pending",
-                    Some(Phase::Firing) => "firing",
-                };
-                told.push(format!("{group} {word} {value:?}"));
-                let of_rule = self.standing.entry(rule).or_default();
+            for AlertChange { key, to } in self.evaluate(rules, survey).changes {
+                let word = to.as_ref().map_or("forgotten", |alert| alert.phase.as_str());
+                told.push(format!("{} {word}", key.group.as_deref().unwrap_or_default()));
                 match to {
-                    Some(phase) => of_rule.insert(object, phase),
-                    None => of_rule.remove(&object),
+                    Some(alert) => self.alerts.insert(key, alert),
+                    None => self.alerts.remove(&key),
                 };
             }
             told
@@ -264,30 +272,47 @@ mod tests {
     #[test]
     fn only_what_changes_is_told() {
         let mut cluster = Cluster::default();
-        let all = |_: About<'_>| true;
-        let rules = [rule(&all)];
-        assert_eq!(cluster.round(&rules, &survey(0, &[0, 9])), ["g1 pending Some(9.0)"]);
+        let rules = [rule("*")];
+        assert_eq!(cluster.round(&rules, &survey(0, &[0, 9])), ["g1 pending"]);
         assert_eq!(cluster.round(&rules, &survey(5, &[0, 7])), [""; 0]);
-        assert_eq!(
-            cluster.round(&rules, &survey(10, &[6, 7])),
-            ["g0 pending Some(6.0)", "g1 firing Some(7.0)"]
-        );
-        assert_eq!(cluster.round(&rules, &survey(15, &[6, 7])), [""; 0]);
-        assert_eq!(cluster.round(&rules, &survey(20, &[5, 5])), ["g0 over Some(5.0)", "g1 over Some(5.0)"]);
+        assert_eq!(cluster.round(&rules, &survey(10, &[6, 7])), ["g0 pending", "g1 firing"]);
+        let summaries: Vec<&str> =
+            cluster.alerts.values().map(|alert| alert.annotations["summary"].as_str()).collect();
+        assert_eq!(summaries, ["6", "7"]);
+        assert_eq!(cluster.round(&rules, &survey(15, &[6, 8])), [""; 0]);
+        assert_eq!(cluster.round(&rules, &survey(19, &[5, 5])), ["g0 forgotten", "g1 resolved"]);
+        let ended: Vec<AlertPhase> = cluster.alerts.values().map(|alert| alert.phase).collect();
+        assert_eq!(ended, [AlertPhase::Resolved { since: at(10), ended: at(19) }]);
+    }
+
+    #[test]
+    fn what_is_over_stays_a_while_and_until_everybody_was_told() {
+        let mut cluster = Cluster::default();
+        let rules = [rule("*")];
+        for seconds in [0, 10] {
+            cluster.round(&rules, &survey(seconds, &[9]));
+        }
+        cluster.told = cluster.alerts.keys().cloned().collect();
+        assert_eq!(cluster.round(&rules, &survey(20, &[0])), ["g0 resolved"]);
+        let later = 20 + RESOLVED_STAYS_MS / 1_000;
+        assert_eq!(cluster.round(&rules, &survey(later, &[0])), [""; 0], "somebody has yet to be told");
+        cluster.told.clear();
+        assert_eq!(cluster.round(&rules, &survey(later - 1, &[0])), [""; 0], "it may be looked at");
+        assert_eq!(cluster.round(&rules, &survey(later, &[0])), ["g0 forgotten"]);
+        for seconds in [0, 10, 20, 30] {
+            cluster.round(&rules, &survey(later + seconds, &[if seconds == 20 { 0 } else { 9 }]));
+        }
+        let phases: Vec<&str> = cluster.alerts.values().map(|alert| alert.phase.as_str()).collect();
+        assert_eq!(phases, ["pending"], "what comes again begins anew");
     }
 
     #[test]
     fn a_new_leader_goes_on_where_the_old_one_was() {
         let mut cluster = Cluster::default();
-        let all = |_: About<'_>| true;
-        let rules = [rule(&all)];
-        assert_eq!(cluster.round(&rules, &survey(0, &[9])), ["g0 pending Some(9.0)"]);
+        let rules = [rule("*")];
+        assert_eq!(cluster.round(&rules, &survey(0, &[9])), ["g0 pending"]);
         cluster.evaluator = Evaluator::default();
-        assert_eq!(
-            cluster.round(&rules, &survey(10, &[9])),
-            ["g0 firing Some(9.0)"],
-            "its time was not begun anew"
-        );
+        assert_eq!(cluster.round(&rules, &survey(10, &[9])), ["g0 firing"], "its time was not begun anew");
         cluster.evaluator = Evaluator::default();
         assert_eq!(cluster.round(&rules, &survey(20, &[9])), [""; 0], "and it does not fire twice");
     }
@@ -295,34 +320,44 @@ mod tests {
     #[test]
     fn alerts_go_with_their_object_and_their_rule() {
         let mut cluster = Cluster::default();
-        let all = |_: About<'_>| true;
-        cluster.round(&[rule(&all)], &survey(0, &[9, 9]));
-        assert_eq!(cluster.round(&[rule(&all)], &survey(5, &[9])), ["g1 over None"]);
-        let other = |about: About<'_>| about.group.is_some_and(|group| group.as_str() != "g0");
+        cluster.round(&[rule("*")], &survey(0, &[9, 9]));
+        assert_eq!(cluster.round(&[rule("*")], &survey(5, &[9])), ["g1 forgotten"]);
+        assert_eq!(cluster.round(&[rule("h*")], &survey(6, &[9])), ["g0 forgotten"], "the selector changed");
+        cluster.round(&[rule("*")], &survey(7, &[9]));
+        cluster.round(&[rule("*")], &survey(17, &[9]));
+        assert_eq!(cluster.round(&[], &survey(18, &[9])), ["g0 resolved"], "the rule is gone");
+        let disabled = AlertRule { enabled: false, ..rule("*") };
+        cluster.round(&[rule("*")], &survey(19, &[9]));
         assert_eq!(
-            cluster.round(&[rule(&other)], &survey(6, &[9])),
-            ["g0 over None"],
-            "the selector changed"
+            cluster.round(&[disabled], &survey(20, &[9])),
+            ["g0 forgotten"],
+            "and so if it is switched off"
         );
-        cluster.round(&[rule(&all)], &survey(7, &[9]));
-        assert_eq!(cluster.round(&[], &survey(8, &[9])), ["g0 over None"], "the rule is gone");
     }
 
     #[test]
     fn there_are_not_more_alerts_than_there_is_room_for() {
         let mut cluster = Cluster::default();
-        let all = |_: About<'_>| true;
-        let rules = [rule(&all)];
-        let growth = Growth::default();
-        let crowd = survey(0, &[9; 5]);
-        let found = cluster.evaluator.evaluate(&rules, &cluster.standing, (&crowd, &growth), 3);
+        let rules = [rule("*")];
+        let found = cluster.evaluate(&rules, &survey(0, &[9; 5]));
         assert_eq!((found.changes.len(), found.left_out), (3, 2));
-        cluster.round(&rules, &crowd);
+        cluster.round(&rules, &survey(0, &[9; 5]));
         // Those that are there go on, whatever the room; one that ends makes room for another.
         let told = cluster.round(&rules, &survey(10, &[0, 9, 9, 9, 9]));
-        assert_eq!(
-            told,
-            ["g0 over Some(0.0)", "g1 firing Some(9.0)", "g2 firing Some(9.0)", "g3 pending Some(9.0)"]
-        );
+        assert_eq!(told, ["g0 forgotten", "g1 firing", "g2 firing", "g3 pending"]);
+    }
+
+    /// The sizes that a node may have, with rules that look at all of it.
+    #[test]
+    fn a_large_node_is_evaluated_as_correctly_as_a_small_one() {
+        let dead: Vec<u64> = (0..10_000).map(|number| u64::from(number % 1_000 == 0) * 9).collect();
+        let large = survey(0, &dead);
+        let rules: Vec<AlertRule> = vec![rule("*"); 15];
+        let mut evaluator = Evaluator::default();
+        let standing = Standing { alerts: &[], told: &BTreeSet::new(), most: 1_000 };
+        let names: Vec<String> = (0..15).map(|number| format!("rule{number}")).collect();
+        let named = names.iter().map(String::as_str).zip(&rules);
+        let found = evaluator.evaluate(named, standing, (&large, &Growth::default()));
+        assert_eq!((found.changes.len(), found.left_out), (150, 0));
     }
 }
