@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use crate::machine::Machine;
-use crate::model::HELD_MAX;
+use crate::model::{HELD_MAX, Timestamp};
 use crate::storage::Space;
 
 use super::core::disk_words;
@@ -12,6 +12,12 @@ use super::handle::Broker;
 use super::views::{NodeView, Readiness};
 
 impl Broker {
+    /// The time now: that of the clock, and never before that of the log.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        super::clock::wall_time().max(self.core.machine.read(Machine::now))
+    }
+
     /// The node as pages and `/v1/version` show it.
     #[must_use]
     pub fn node(&self) -> NodeView {

@@ -55,6 +55,24 @@ pub enum StateInGroup {
     Done,
 }
 
+impl StateInGroup {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StateInGroup::NotYet => "not_yet",
+            StateInGroup::Waiting => "waiting",
+            StateInGroup::WillPassOver => "will_pass_over",
+            StateInGroup::Ready => "ready",
+            StateInGroup::Parked => "parked",
+            StateInGroup::Leased => "leased",
+            StateInGroup::Retrying => "retrying",
+            StateInGroup::Dead => "dead",
+            StateInGroup::Done => "done",
+        }
+    }
+}
+
 impl Broker {
     /// What every group of the message's topic is doing with it, by name, at most [`MESSAGE_GROUPS_MAX`]; whether there
     /// are more.

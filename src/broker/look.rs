@@ -36,6 +36,14 @@ impl Broker {
         page(rows, limit, |(_, topic)| topic.name.to_string(), |row| topic_view(&machine, row))
     }
 
+    /// The first topics in name order, by name only.
+    #[must_use]
+    pub fn topic_names(&self, limit: usize) -> Vec<TopicName> {
+        self.core
+            .machine
+            .read(|machine| machine.topics().take(limit).map(|(_, topic)| topic.name.clone()).collect())
+    }
+
     /// One group.
     ///
     /// # Errors

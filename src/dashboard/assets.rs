@@ -14,14 +14,18 @@ pub(super) struct Assets {
     pub(super) style: String,
     /// Path of the mark, also the icon of the browser's tab.
     pub(super) mark: String,
+    /// Path of the script that follows a topic.
+    pub(super) tail: String,
 }
 
 const STYLE: &str = include_str!("../../static/style.css");
 const MARK: &str = include_str!("../../static/mark.svg");
+const TAIL: &str = include_str!("../../static/tail.js");
 
 pub(super) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     style: format!("/static/style-{:016x}.css", xxh3_64(STYLE.as_bytes())),
     mark: format!("/static/mark-{:016x}.svg", xxh3_64(MARK.as_bytes())),
+    tail: format!("/static/tail-{:016x}.js", xxh3_64(TAIL.as_bytes())),
 });
 
 /// The routes of the static files. Any other path below `/static` stays unknown.
@@ -29,6 +33,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route(&ASSETS.style, get(|| async { file("text/css; charset=utf-8", STYLE) }))
         .route(&ASSETS.mark, get(|| async { file("image/svg+xml", MARK) }))
+        .route(&ASSETS.tail, get(|| async { file("text/javascript; charset=utf-8", TAIL) }))
 }
 
 type File = ([(axum::http::HeaderName, &'static str); 2], &'static str);
@@ -49,7 +54,7 @@ mod tests {
     #[tokio::test]
     async fn static_files_are_served_under_their_hash_and_nowhere_else() {
         let app: Router = router();
-        for (path, content) in [(&ASSETS.style, STYLE), (&ASSETS.mark, MARK)] {
+        for (path, content) in [(&ASSETS.style, STYLE), (&ASSETS.mark, MARK), (&ASSETS.tail, TAIL)] {
             let request = Request::get(path).body(Body::empty()).unwrap();
             let answer = app.clone().oneshot(request).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK, "{path}");

@@ -1,9 +1,10 @@
 //! What keeps a page of somebody else from sending our forms.
 //!
-//! The edge refuses whatever changes something and comes from a foreign origin (`src/api/browser.rs`). Here are two more
-//! walls, for browsers that say nothing of an origin: the cookie is not sent along from other sites (`SameSite=Strict`,
-//! RFC 6265bis), and every form carries a token that only a page of ours could read. The token is made from the cookie
-//! with a secret of this process, so nothing is kept for a browser; after a restart a form that was open is shown again.
+//! The edge refuses whatever changes something and comes from a foreign origin (`src/api/browser.rs`). Here are two
+//! more walls, for browsers that say nothing of an origin: the cookie is not sent along from other sites
+//! (`SameSite=Strict`, RFC 6265bis), and every form carries a token that only a page of ours could read. The token is
+//! made from the cookie with a secret of this process, so nothing is kept for a browser; a form that was open over a
+//! restart is refused, and says to reload its page.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;

@@ -54,6 +54,11 @@ impl Fields {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// All fields of that name.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// A field as what it stands for, blanks around it left out; none when it is missing or left empty.
     ///
     /// # Errors
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn fields_are_read_as_browsers_write_them() {
         let fields = Fields::parse("a=1+2&a=%C3%A9&empty=&flag&key=x%3Dy%26z").unwrap();
-        assert_eq!(fields.one("a"), Some("1 2"));
+        assert_eq!(fields.all("a").collect::<Vec<_>>(), ["1 2", "é"]);
         assert_eq!(
             (fields.one("empty"), fields.raw("empty"), fields.raw("flag")),
             (None, Some(""), Some(""))

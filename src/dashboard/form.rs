@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 
 use super::desk::Desk;
@@ -21,6 +21,8 @@ const ARRIVAL: Duration = Duration::from_secs(30);
 pub(super) struct Form {
     /// What was filled in.
     pub(super) fields: Fields,
+    /// The headers it came with.
+    pub(super) headers: HeaderMap,
 }
 
 impl FromRequest<Desk> for Form {
@@ -42,7 +44,7 @@ impl FromRequest<Desk> for Form {
                  the page and send it once more.",
             ));
         }
-        Ok(Form { fields })
+        Ok(Form { fields, headers })
     }
 }
 

@@ -69,6 +69,27 @@ pub(super) mod filters {
         Ok(super::count(*number))
     }
 
+    /// A text of a stranger, with what hides in it written out.
+    pub(in crate::dashboard) fn visible(text: &str, _: &dyn askama::Values) -> Filtered {
+        Ok(crate::dashboard::visible::visible(text).into_owned())
+    }
+
+    /// A word of the interface as people write it: `max_attempts` is "max attempts".
+    pub(in crate::dashboard) fn plain(word: &str, _: &dyn askama::Values) -> Filtered {
+        Ok(word.replace('_', " "))
+    }
+
+    /// The same, of a value that the interface writes as a word.
+    pub(in crate::dashboard) fn word(value: &impl serde::Serialize, values: &dyn askama::Values) -> Filtered {
+        let value = serde_json::to_value(value).unwrap_or_default();
+        plain(value.as_str().unwrap_or(super::UNKNOWN), values)
+    }
+
+    /// Bytes that are always known.
+    pub(in crate::dashboard) fn size(bytes: &u64, _: &dyn askama::Values) -> Filtered {
+        Ok(super::bytes(Some(*bytes)))
+    }
+
     /// A count that is always known.
     pub(in crate::dashboard) fn number(number: &u64, _: &dyn askama::Values) -> Filtered {
         Ok(super::count(Some(*number)))

@@ -21,6 +21,11 @@ impl About {
         About { address: address.into(), data_dir: data_dir.into(), started: Instant::now() }
     }
 
+    /// `host:port`.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     fn uptime_ms(&self) -> Option<Millis> {
         u64::try_from(self.started.elapsed().as_millis()).ok()
     }

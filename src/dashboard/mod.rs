@@ -8,6 +8,7 @@ mod assets;
 mod clients;
 mod contract;
 mod csrf;
+mod dead_letters;
 mod desk;
 mod docs;
 mod fields;
@@ -15,8 +16,10 @@ mod form;
 mod format;
 mod gather;
 mod jobs;
+mod messages;
 mod oops;
 mod page;
+mod scheduled;
 mod status;
 mod visible;
 
@@ -35,7 +38,13 @@ pub use status::{GroupRow, NodeFacts, ROWS_MAX, StatusPage, TopicRow};
 
 /// The pages and their static files, to merge into the node's router.
 pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) -> Router<S> {
-    let pages = Router::new().route("/", get(status)).merge(jobs::routes()).merge(clients::routes());
+    let pages = Router::new()
+        .route("/", get(status))
+        .merge(messages::routes())
+        .merge(dead_letters::routes())
+        .merge(scheduled::routes())
+        .merge(jobs::routes())
+        .merge(clients::routes());
     page::guarded(pages.with_state(Desk::new(broker, about)).merge(assets::router()))
 }
 

@@ -24,15 +24,15 @@ pub(super) fn render(template: &impl Template) -> Result<String, RenderError> {
     Ok(template.render()?)
 }
 
-/// Pages load nothing but the style sheet and the mark, run no script, and cannot be framed (Content Security Policy
-/// Level 3, W3C).
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
-                      form-action 'self'; frame-ancestors 'none'";
+/// Pages load nothing but our own files, run no script that stands in a page, talk to nobody but this broker, and
+/// cannot be framed (Content Security Policy Level 3, W3C).
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; \
+                      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// What every page leaves with.
 ///
-/// `same-origin` and not `no-referrer`, which would have browsers send our own forms with `Origin: null` (Fetch, section
-/// 3.2, "append a request Origin header"): a form that nobody could tell from a stranger's.
+/// `same-origin` and not `no-referrer`, which would have browsers send our own forms with `Origin: null` (Fetch,
+/// section 3.2, "append a request Origin header"): a form that nobody could tell from a stranger's.
 const ALWAYS: [(HeaderName, &str); 3] = [
     (CONTENT_SECURITY_POLICY, POLICY),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -14,4 +14,4 @@ mod devtools;
 mod page;
 
 pub use chromium::Browser;
-pub use page::Media;
+pub use page::{Media, Page};

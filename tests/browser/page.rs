@@ -108,6 +108,11 @@ impl Page {
         self.call("Emulation.setScriptExecutionDisabled", json!({"value": forbidden})).await;
     }
 
+    /// The policy of pages holds no more: what a page lets in would run.
+    pub async fn ignore_policy(&self) {
+        self.call("Page.setBypassCSP", json!({"enabled": true})).await;
+    }
+
     /// Opens an address and waits until it has loaded.
     pub async fn open(&self, url: &str) {
         let opened = self.call("Page.navigate", json!({"url": url})).await;

@@ -2,6 +2,7 @@
 //! stranger attacks it.
 
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -11,4 +12,11 @@
 
 #[path = "../browser/mod.rs"]
 mod browser;
+mod doing;
+mod forged;
+mod hostile;
+mod house;
+mod looks;
 mod rig;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,90 @@
+// Follows a topic. Every text of a message goes into the page as text, never as markup.
+"use strict";
+(() => {
+  const ROWS_MAX = 200, TEXT_MAX = 300, AGAIN_MS_MAX = 10000;
+  const box = document.getElementById("tail"), rows = document.getElementById("tail-rows");
+  const pause = document.getElementById("tail-pause"), resume = document.getElementById("tail-resume");
+  const state = document.getElementById("tail-state");
+  let stop = null, lastId = null, again = 500;
+
+  const cell = (row, label, text, kind) => {
+    const it = document.createElement(kind || "td");
+    it.dataset.label = label;
+    it.textContent = text;
+    return row.appendChild(it);
+  };
+  const show = (message) => {
+    const row = document.createElement("tr");
+    cell(row, "Accepted", message.accepted_at);
+    const link = document.createElement("a");
+    link.href = "/messages/" + encodeURIComponent(message.id);
+    link.textContent = message.id;
+    const head = cell(row, "Message", "", "th");
+    head.scope = "row";
+    head.appendChild(link);
+    cell(row, "Tag", message.tag ?? "–");
+    const text = message.encoding === "base64" ? "bytes" : message.body;
+    cell(row, "Payload", text.length > TEXT_MAX ? text.slice(0, TEXT_MAX) + "…" : text).className = "preview";
+    rows.prepend(row);
+    while (rows.children.length > ROWS_MAX) rows.lastElementChild.remove();
+  };
+  const event = (block) => {
+    let name = "message";
+    const data = [];
+    for (const line of block.split("\n")) {
+      if (line.startsWith("id: ")) lastId = line.slice(4);
+      else if (line.startsWith("event: ")) name = line.slice(7);
+      else if (line.startsWith("data: ")) data.push(line.slice(6));
+    }
+    if (data.length === 0) return;
+    const told = JSON.parse(data.join("\n"));
+    if (name === "message") show(told);
+    else if (name === "skipped") state.textContent = "messages were skipped: retention was faster";
+    else if (name === "end") state.textContent = "ended: " + told.reason;
+  };
+  const follow = async () => {
+    const own = new AbortController();
+    stop = own;
+    try {
+      const headers = lastId ? { "Last-Event-ID": lastId } : {};
+      const answer = await fetch(box.dataset.source, { headers, signal: own.signal });
+      if (!answer.ok) {
+        state.textContent = "refused: " + (await answer.json()).detail;
+        return;
+      }
+      state.textContent = "live";
+      again = 500;
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        const blocks = (rest + value).split("\n\n");
+        rest = blocks.pop();
+        blocks.forEach(event);
+      }
+    } catch {
+      // Lost, or paused; both are seen below.
+    }
+    if (own.signal.aborted) return;
+    state.textContent = "connection lost, trying again";
+    again = Math.min(again * 2, AGAIN_MS_MAX);
+    setTimeout(() => { if (stop === own) follow(); }, again);
+  };
+  const halt = (paused) => {
+    pause.hidden = paused;
+    resume.hidden = !paused;
+  };
+  pause.addEventListener("click", () => {
+    stop?.abort();
+    halt(true);
+    state.textContent = "paused";
+  });
+  resume.addEventListener("click", () => {
+    halt(false);
+    state.textContent = "connecting";
+    follow();
+  });
+  box.hidden = false;
+  follow();
+})();
