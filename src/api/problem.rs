@@ -207,10 +207,13 @@ impl From<&Refusal> for Problem {
             Refusal::ConfirmNeeded { .. } => Code::ConfirmNeeded,
             Refusal::Exists(_) => Code::Exists,
             Refusal::Stale { .. } | Refusal::Absent(_) => Code::Stale,
-            Refusal::TooManyTopics(_) | Refusal::TooManyGroups(_) | Refusal::TooManyJobs(_) => {
-                Code::LimitReached
-            }
+            Refusal::TooManyTopics(_)
+            | Refusal::TooManyGroups(_)
+            | Refusal::TooManyJobs(_)
+            | Refusal::TooManyOf { .. } => Code::LimitReached,
             Refusal::JobNotFound(_) => Code::JobNotFound,
+            Refusal::NoAlertObject { .. } => Code::AlertObjectNotFound,
+            Refusal::FromFile(_) | Refusal::BuiltIn(_) | Refusal::SilenceOver(_) => Code::Conflict,
             Refusal::JobRunning { .. } | Refusal::JobEnded(_) => Code::Conflict,
             Refusal::TooManyHeld(_) => Code::Overloaded,
             Refusal::NotScheduled => Code::NotScheduled,

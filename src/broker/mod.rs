@@ -4,6 +4,7 @@
 //! one batch at a time through Raft. Consumers that wait stay with the proposer, so a message is leased to them in
 //! the very batch that accepts it.
 
+mod alert_objects;
 mod ask;
 mod attributes;
 mod backup;

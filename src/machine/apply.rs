@@ -116,6 +116,7 @@ impl Machine {
             }
             Fact::DeadMoved { group, positions } => self.apply_moved(*group, positions, at),
             Fact::Job(fact) => self.apply_job(fact, time),
+            Fact::Alert(fact) => self.apply_alert(fact),
             Fact::DeadPurged { group } => self.apply_purged(*group),
             Fact::Kept { topic, firsts } => self.apply_kept(*topic, firsts),
             Fact::Swept { count } => self.apply_swept(*count, time),

@@ -43,6 +43,7 @@
 //! | Redriven | 27 | as 20, then for each its place: offset as delta to the one before, turn; older versions wrote 20 |
 //! | DeadMoved | 28 | as Redriven |
 //! | Job | 29 | see `jobs.rs` |
+//! | Alert | 31 | an [`AlertFact`](super::AlertFact) as JSON |
 //! | Cancelled | 30 | topic, due, position |
 //!
 //! *place*: offset, turn. *places*: count, each: offset as delta to the one before, turn. *position*: index plus 1
@@ -110,6 +111,7 @@ mod kind {
     pub(super) const DEAD_MOVED: u8 = 28;
     pub(super) const JOB: u8 = 29;
     pub(super) const CANCELLED: u8 = 30;
+    pub(super) const ALERT: u8 = 31;
 }
 
 /// The header of a batch: everything but its facts.
@@ -335,6 +337,10 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
         }
         Fact::DeadMoved { group, positions } => put_dead(out, kind::DEAD_MOVED, *group, positions),
         Fact::Job(fact) => jobs::put_job(out, fact),
+        Fact::Alert(fact) => {
+            out.put_u8(kind::ALERT);
+            put_json(out, fact);
+        }
         Fact::DeadPurged { group } => put_numbers(out, kind::DEAD_PURGED, [group.0]),
         Fact::Kept { topic, firsts } => {
             put_numbers(out, kind::KEPT, [topic.0]);
@@ -474,6 +480,7 @@ fn rare(kind: u8, reader: &mut Reader<'_>) -> Result<Fact, DecodeError> {
         }
         kind::DEAD_MOVED => Fact::DeadMoved { group: reader.group()?, positions: reader.positions()? },
         kind::JOB => Fact::Job(jobs::job(reader)?),
+        kind::ALERT => Fact::Alert(reader.json()?),
         kind::DEAD_PURGED => Fact::DeadPurged { group: reader.group()? },
         kind::KEPT => {
             let topic = reader.topic()?;

@@ -8,7 +8,8 @@ use crate::model::{DeadReason, GroupId, GroupName, Place, Position, Timestamp, T
 use super::apply::Effects;
 use super::draft::Draft;
 
-use super::facts::{Expiry, Fact, FailCause};
+use super::cause::FailCause;
+use super::facts::{Expiry, Fact};
 use super::progress::{OpenProgress, Where, resolve};
 use super::refusal::Refusal;
 use super::requests::SettledAs;

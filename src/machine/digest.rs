@@ -116,6 +116,10 @@ impl Walk {
             self.number(id.0);
             self.job(job);
         }
+        // As with settings: what the log carries too. A state without any has the digest that it always had.
+        for fact in machine.alerting.as_facts() {
+            self.text(&serde_json::to_string(&fact).unwrap_or_default());
+        }
     }
 
     fn job(&mut self, job: &Job) {

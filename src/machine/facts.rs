@@ -8,6 +8,8 @@ use crate::model::{
     Timestamp, TopicId, TopicName, TopicSettings,
 };
 
+use super::alerts::AlertFact;
+use super::cause::FailCause;
 use super::jobs::JobFact;
 use crate::model::QueueEntry;
 
@@ -246,6 +248,8 @@ pub enum Fact {
     },
     /// Something happened to a job.
     Job(JobFact),
+    /// Something of alerting changed.
+    Alert(AlertFact),
     /// All dead letters of a group were thrown away.
     DeadPurged {
         /// The group.
@@ -293,6 +297,7 @@ impl Fact {
             Fact::Redriven { positions, .. } => 16 + 24 * positions.len(),
             Fact::DeadMoved { positions, .. } => 16 + 12 * positions.len(),
             Fact::Job(JobFact::Started(_)) => 2_048,
+            Fact::Alert(fact) => fact.about_bytes(),
             Fact::Sought { targets, .. } => 24 + 10 * targets.len(),
             Fact::GroupMade { settings, starts, .. } | Fact::GroupChanged { settings, starts, .. } => {
                 settings.about_bytes()
@@ -464,36 +469,4 @@ pub struct Expiry {
     pub body_bytes: u32,
     /// Whether it becomes a dead letter.
     pub dead: bool,
-}
-
-/// How a delivery failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FailCause {
-    /// The lease ran out.
-    RanOut,
-    /// The connection that held the lease broke.
-    Broken,
-    /// The consumer said so.
-    Nacked {
-        /// The consumer's words, if any.
-        reason: Option<Box<str>>,
-    },
-    /// The consumer asked for the dead letters.
-    Rejected {
-        /// The consumer's words, if any.
-        reason: Option<Box<str>>,
-    },
-}
-
-impl FailCause {
-    /// What it is called where it is shown, and the consumer's words.
-    #[must_use]
-    pub fn words(&self) -> (&'static str, Option<&str>) {
-        match self {
-            FailCause::RanOut => ("lease_expired", None),
-            FailCause::Broken => ("connection_lost", None),
-            FailCause::Nacked { reason } => ("nack", reason.as_deref()),
-            FailCause::Rejected { reason } => ("rejected", reason.as_deref()),
-        }
-    }
 }

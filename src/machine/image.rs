@@ -6,7 +6,7 @@
 //!
 //! | record | byte | fields ([`crate::model::wire`] says how each looks) |
 //! | --- | --- | --- |
-//! | Header | 1, always first | version (byte, 4), now, applied, base, next topic, next group |
+//! | Header | 1, always first | version (byte, 5), now, applied, base, next topic, next group |
 //! | Topic | 2 | topic, name, settings (JSON), made at, next queue, scheduled, count of queues (next offset, first kept), count of groups (group) |
 //! | Group | 3 | group, name, settings (JSON), made at, paused (byte), in flight, retrying |
 //! | Progress | 4 | topic, queue, and a progress of the group before |
@@ -23,6 +23,7 @@
 //! | Keys | 15 | topic, until: a generation of idempotency keys; since version 3 |
 //! | Key | 16 | a key of the generation before: key (two fixed), fingerprint (fixed), position |
 //! | Job | 17 | see `jobs.rs`; since version 4 |
+//! | Alert | 18 | an `AlertFact` (JSON) that makes part of alerting; since version 5 |
 //!
 //! `records.rs` has the tables of progress, item and dead letter. What follows from the rest is not written: names,
 //! ready sets, lanes of ordered groups, what was redriven, what is scheduled first, how much is held.
@@ -40,6 +41,7 @@ use crate::model::seeded::{self, SeededBug};
 use crate::model::wire::{put_count, put_number, put_text};
 use crate::model::{GroupId, JobId, KeyHash, Position, QueueNo, Timestamp, TopicId};
 
+use super::alerts::AlertFact;
 use super::codec::fields::{put_json, put_key, put_place, put_position};
 use super::jobs::Job;
 use super::keys::Told;
@@ -49,9 +51,9 @@ use super::state::{
 
 pub use decode::ImageDecoder;
 
-/// Version 3 had no jobs. Version 2 had no keys. Version 1 had neither void ranges nor schedule trash: it is read as a
+/// Version 4 had no alerting. Version 3 had no jobs. Version 2 had no keys. Version 1 had neither void ranges nor schedule trash: it is read as a
 /// state without any, and what it still has in the schedule of deleted topics is passed over.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// A chunk is closed once it has this many bytes. A record is far smaller, settings aside (at most about half a MiB).
 const CHUNK_BYTES: usize = 512 << 10;
@@ -75,6 +77,7 @@ mod kind {
     pub(super) const KEYS: u8 = 15;
     pub(super) const KEY: u8 = 16;
     pub(super) const JOB: u8 = 17;
+    pub(super) const ALERT: u8 = 18;
 }
 
 /// One record, still where it lies in the state.
@@ -95,6 +98,7 @@ enum Record<'a> {
     Keys(TopicId, Timestamp),
     Key(KeyHash, Told),
     Job(JobId, &'a Job),
+    Alert(Box<AlertFact>),
 }
 
 impl Machine {
@@ -143,6 +147,7 @@ impl Machine {
             held: _,
             keys,
             jobs,
+            alerting,
         } = self;
         std::iter::once(Record::Header(self))
             .chain(topics.iter().map(|(id, topic)| Record::Topic(*id, topic)))
@@ -168,6 +173,7 @@ impl Machine {
                 },
             ))
             .chain(jobs.iter().map(|(id, job)| Record::Job(*id, job)))
+            .chain(alerting.as_facts().map(|fact| Record::Alert(Box::new(fact))))
     }
 }
 
@@ -251,6 +257,10 @@ fn put_record(out: &mut BytesMut, record: &Record<'_>) {
         Record::Job(id, job) => {
             out.put_u8(kind::JOB);
             jobs::put_job(out, *id, job);
+        }
+        Record::Alert(fact) => {
+            out.put_u8(kind::ALERT);
+            put_json(out, &**fact);
         }
     }
 }

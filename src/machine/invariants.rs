@@ -44,6 +44,7 @@ impl Machine {
             })?;
         }
         self.check_jobs()?;
+        self.check_alerting()?;
         self.keys.check()?;
         for (topic, _, _) in self.keys.generations() {
             ensure(self.topics.contains_key(&topic), || format!("keys of {topic:?}, which is gone"))?;

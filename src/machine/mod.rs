@@ -9,7 +9,9 @@
 //!
 //! Each rule has its decide half and its apply half in one file, so that they cannot drift apart.
 
+mod alerts;
 mod apply;
+mod cause;
 mod codec;
 mod dead_letter;
 mod digest;
@@ -46,12 +48,14 @@ mod version;
 mod view;
 
 pub use crate::model::QueueEntry;
+pub use alerts::{AlertFact, Alerting, Placed, PlannedNotification, built_in_rules};
 pub use apply::{Applied, Effects, Ended};
+pub use cause::FailCause;
 pub use codec::{BatchHeader, ProducedMeta, decode_message, may_touch};
 pub use draft::{Candidates, Draft};
 pub use explain::{Held, HoldUps};
 pub use facts::{
-    Batch, Delivered, Expiry, Fact, FailCause, Fresh, OWN_ENTRY, Produced, ProducedAs, RefusedAs, Remembered,
+    Batch, Delivered, Expiry, Fact, Fresh, OWN_ENTRY, Produced, ProducedAs, RefusedAs, Remembered,
     ScheduleDue,
 };
 pub use image::ImageDecoder;

@@ -1,5 +1,6 @@
 //! Refusals: deciding says no, nothing changes, and the caller is told why. Never a fault.
 
+use crate::model::alert::SilenceId;
 use crate::model::{GroupName, JobId, QueueNo, TopicName};
 
 use super::version::Version;
@@ -127,6 +128,35 @@ pub enum Refusal {
     /// Too many jobs run.
     #[error("{0} jobs run already, the most a node runs at once; wait for one, or cancel one")]
     TooManyJobs(usize),
+    /// No such rule, receiver, silence or delivery.
+    #[error("there is no {what} '{name}'")]
+    NoAlertObject {
+        /// What it would be.
+        what: &'static str,
+        /// Its name or number.
+        name: String,
+    },
+    /// It comes from the configuration file.
+    #[error(
+        "'{0}' is set in the configuration file of the broker; change it there and start the broker again"
+    )]
+    FromFile(String),
+    /// It comes with the broker.
+    #[error(
+        "'{0}' comes with the broker and cannot be deleted; PUT it with \"enabled\": false to have it ignored"
+    )]
+    BuiltIn(String),
+    /// The silence is over.
+    #[error("silence {0} is over; make another")]
+    SilenceOver(SilenceId),
+    /// Too many rules, receivers or silences.
+    #[error("there are {most} {what} already, the most a node holds; delete some")]
+    TooManyOf {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
     /// A subscription names a topic that does not exist.
     #[error("subscriptions name topic '{0}', which does not exist")]
     SubscribedTopicNotFound(TopicName),

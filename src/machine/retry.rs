@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::model::{GroupSettings, Millis, Place, Position, Timestamp};
 
 use super::apply::Effects;
+use super::cause::FailCause;
 use super::draft::Draft;
-use super::facts::{Fact, FailCause};
+use super::facts::Fact;
 use super::progress::{OpenProgress, Where};
 use super::requests::SettledAs;
 use super::state::{History, Item, ItemState, LastEnd, Machine};

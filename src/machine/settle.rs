@@ -6,8 +6,9 @@ use crate::model::seeded::{self, SeededBug};
 use crate::model::{GroupName, Millis, Place, Receipt};
 
 use super::apply::Effects;
+use super::cause::FailCause;
 use super::draft::Draft;
-use super::facts::{Fact, FailCause};
+use super::facts::Fact;
 use super::progress::Where;
 use super::requests::{SettleOp, SettleStatus, SettledAs};
 use super::state::{Item, ItemState, LastEnd, Machine};

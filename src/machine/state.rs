@@ -10,6 +10,7 @@ use crate::model::{
     TopicName, TopicSettings,
 };
 
+use super::alerts::Alerting;
 use super::idempotency::Keys;
 use super::jobs::Job;
 use super::ranges::Ranges;
@@ -52,6 +53,8 @@ pub struct Machine {
     pub(super) keys: Keys,
     /// Jobs: those that run, and the last that have ended.
     pub(super) jobs: OrdMap<JobId, Arc<Job>>,
+    /// Rules, receivers, alerts and notifications.
+    pub(super) alerting: Alerting,
 }
 
 /// A topic.

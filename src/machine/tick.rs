@@ -5,8 +5,9 @@ use imbl::{OrdMap, Vector};
 
 use crate::model::{Position, TICK_ITEMS_MAX, Timestamp};
 
+use super::cause::FailCause;
 use super::draft::{Candidates, Draft};
-use super::facts::{Fact, FailCause};
+use super::facts::Fact;
 use super::state::{Deadline, DeadlineKind, ItemState, Machine, Scheduled};
 
 /// What stands first among all that comes due.

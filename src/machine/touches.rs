@@ -130,7 +130,8 @@ impl Fact {
             | Fact::Swept { .. }
             | Fact::Remembered(_)
             | Fact::Forgotten { .. }
-            | Fact::Job(_) => {}
+            | Fact::Job(_)
+            | Fact::Alert(_) => {}
         }
     }
 }

@@ -19,7 +19,7 @@ use super::state::{Group, Machine, Topic};
 pub struct Version(u64);
 
 impl Version {
-    fn of(incarnation: u32, settings: &impl Serialize) -> Version {
+    pub(super) fn of(incarnation: u32, settings: &impl Serialize) -> Version {
         let mut text = incarnation.to_le_bytes().to_vec();
         // Settings are plain data: writing them to memory does not fail.
         let _ = serde_json::to_writer(&mut text, settings);

@@ -33,7 +33,7 @@ pub use id::{GroupId, JobId, MessageId, Place, Position, QueueNo, TopicId};
 pub use idempotency::{Fingerprint, KeyHash, RequestKey};
 pub use limits::*;
 pub use message::{Attributes, Message, MessageError, key_hash};
-pub use name::{GroupName, NameError, TopicName};
+pub use name::{AlertName, GroupName, NameError, TopicName};
 pub use object::{Object, maybe_object, objects};
 pub use receipt::Receipt;
 pub use tail_place::TailPlace;

@@ -79,6 +79,10 @@ name! {
     /// The name of a consumer group.
     GroupName
 }
+name! {
+    /// The name of a rule of alerts, or of a receiver of notifications.
+    AlertName
+}
 
 #[cfg(test)]
 mod tests {

@@ -93,6 +93,9 @@ codes! {
     JobNotFound "job_not_found" 404 false: "There is no such job",
         "No job was started under this id, or it ended long ago: a node remembers a thousand jobs.",
         "GET /v1/jobs lists those that are remembered, the newest first.";
+    AlertObjectNotFound "alert_object_not_found" 404 false: "There is no such rule, receiver, silence or delivery",
+        "It was never made, was deleted, or is a delivery that was over long ago: a node remembers a thousand.",
+        "GET /v1/alerts/rules, /receivers, /silences and /deliveries list what there is.";
     ReceiptNotFound "receipt_not_found" 404 false: "This is not a receipt of a lease",
         "A receipt comes with a received message and belongs to one group. This text is none, or belongs to another \
          group.",

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::model::wire::{DecodeError, Reader, put_count, put_delta, put_fixed, put_number, put_text};
 use crate::model::{DeadReason, GroupId, KeyHash, Place, Position, QueueNo, Timestamp, TopicId};
 
-use super::super::facts::FailCause;
+use super::super::cause::FailCause;
 
 /// Settings as JSON, versioned by serde's defaults for missing fields.
 pub(in crate::machine) fn put_json(out: &mut BytesMut, settings: &impl Serialize) {

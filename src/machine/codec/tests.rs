@@ -1,6 +1,7 @@
 mod any;
 mod jobs;
 
+use crate::machine::FailCause;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -160,6 +160,10 @@ impl ImageDecoder {
                 self.machine.jobs.insert(id, Arc::new(job));
                 Ok(())
             }
+            kind::ALERT => {
+                self.machine.apply_alert(&reader.json()?);
+                Ok(())
+            }
             _ => Err(reader.error("an unknown record of an image")),
         }
     }

@@ -1,5 +1,6 @@
 //! Any fact there may be: small, large and odd numbers, long and empty lists.
 
+use crate::machine::FailCause;
 use std::sync::Arc;
 
 use proptest::prelude::*;

@@ -1,0 +1,213 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::machine::{Draft, Expected, Fact, ImageDecoder, PutDone, Refusal};
+use crate::model::alert::{AlertPhase, Labels, Matcher, ReceiverKind, Severity};
+
+const T0: Timestamp = Timestamp(1_700_000_000_000);
+
+/// Decides, and applies what was decided to the machine and to one that was made of its image.
+fn decide<T>(machine: &mut Machine, at: Timestamp, decide: impl FnOnce(&mut Draft) -> T) -> T {
+    let mut draft = Draft::new(machine, at, Box::new(|| 7));
+    let answer = decide(&mut draft);
+    let index = machine.applied + 1;
+    let expected = draft.digest_at(index);
+    if let Some(batch) = draft.finish() {
+        machine.apply(index, &batch);
+        assert_eq!(machine.digest(), expected, "the draft and the log agree");
+    }
+    machine.check().unwrap();
+    let mut decoder = ImageDecoder::new();
+    machine.encode_image().for_each(|chunk| decoder.feed(&chunk).unwrap());
+    let again = decoder.finish().unwrap();
+    assert_eq!(again.digest(), machine.digest(), "an image holds all of it");
+    again.check().unwrap();
+    answer
+}
+
+fn name(text: &str) -> AlertName {
+    text.parse().unwrap()
+}
+
+fn rule(threshold: &str) -> Arc<AlertRule> {
+    let text = format!(r#"{{"metric":"lag_messages","threshold":{threshold}}}"#);
+    Arc::new(serde_json::from_str(&text).unwrap())
+}
+
+fn receiver(secret: Option<&str>) -> Arc<Receiver> {
+    let (kind, url) = (ReceiverKind::Webhook, "https://example.com/hook".to_owned());
+    Arc::new(Receiver { kind, url, secret: secret.map(Into::into), send_resolved: true })
+}
+
+fn alert(number: usize) -> AlertChange {
+    let key = AlertKey { rule: "Lag".into(), group: Some(format!("g{number}")), ..AlertKey::default() };
+    let phase = AlertPhase::Firing { since: T0 };
+    let (labels, annotations) = (Labels::new(), Labels::new());
+    AlertChange {
+        key,
+        to: Some(Alert { phase, severity: Severity::Warning, value: None, labels, annotations }),
+    }
+}
+
+fn notification(receiver: &str) -> Arc<Notification> {
+    Arc::new(Notification {
+        receiver: receiver.into(),
+        group_key: "all".into(),
+        group_labels: Labels::new(),
+        alerts: Vec::new(),
+        truncated: 0,
+        created_at: T0,
+        delivery: Delivery { next_at: Some(T0), ..Delivery::default() },
+    })
+}
+
+#[test]
+fn a_rule_that_comes_with_the_broker_is_changed_and_taken_back() {
+    let mut machine = Machine::default();
+    let (own, lag) = (rule("5"), name("GroupLag"));
+    let original = machine.alerting().rule(&lag).unwrap();
+    assert_eq!(original.origin, Origin::BuiltIn);
+    let put = |machine: &mut Machine, origin, expected: &Expected| {
+        decide(machine, T0, |draft| draft.put_alert_rule(&lag, &own, origin, expected))
+    };
+    assert_eq!(
+        put(&mut machine, Origin::Api, &Expected::OneOf(vec![original.version()])),
+        Ok(PutDone::Changed)
+    );
+    assert_eq!(put(&mut machine, Origin::Api, &Expected::Anything), Ok(PutDone::Unchanged));
+    assert!(matches!(
+        put(&mut machine, Origin::Api, &Expected::OneOf(vec![original.version()])),
+        Err(Refusal::Stale { .. })
+    ));
+    let rules = machine.alerting().rules().count();
+    assert_eq!(rules, built_in_rules().len(), "it stands in the place of the other");
+    let delete = |machine: &mut Machine| {
+        decide(machine, T0, |draft| draft.delete_alert_rule(&lag, Origin::Api, &Expected::Anything))
+    };
+    assert_eq!(delete(&mut machine), Ok(()));
+    assert_eq!(machine.alerting().rule(&lag), Some(original));
+    assert_eq!(delete(&mut machine), Err(Refusal::BuiltIn("GroupLag".into())));
+}
+
+#[test]
+fn what_the_file_says_is_changed_by_the_file_alone() {
+    let mut machine = Machine::default();
+    let ops = name("ops");
+    let put = |machine: &mut Machine, origin| {
+        decide(machine, T0, |draft| draft.put_receiver(&ops, &receiver(None), origin, &Expected::Anything))
+    };
+    assert_eq!(put(&mut machine, Origin::File), Ok(PutDone::Created));
+    assert_eq!(put(&mut machine, Origin::Api), Err(Refusal::FromFile("ops".into())));
+    assert_eq!(put(&mut machine, Origin::File), Ok(PutDone::Unchanged));
+}
+
+#[test]
+fn a_secret_stays_while_it_goes_to_the_same_address() {
+    let mut machine = Machine::default();
+    let ops = name("ops");
+    let put = |machine: &mut Machine, receiver: Arc<Receiver>| {
+        decide(machine, T0, |draft| draft.put_receiver(&ops, &receiver, Origin::Api, &Expected::Anything))
+            .unwrap();
+        machine.alerting().receiver(&ops).unwrap().value.secret.clone()
+    };
+    assert_eq!(put(&mut machine, receiver(Some("s3"))).as_deref(), Some("s3"));
+    let quieter = Receiver { send_resolved: false, ..Receiver::clone(&receiver(None)) };
+    assert_eq!(put(&mut machine, Arc::new(quieter)).as_deref(), Some("s3"));
+    let elsewhere = Receiver { url: "https://elsewhere.example/".into(), ..Receiver::clone(&receiver(None)) };
+    assert_eq!(put(&mut machine, Arc::new(elsewhere)), None);
+}
+
+#[test]
+fn routes_lead_to_receivers_that_exist() {
+    let mut machine = Machine::default();
+    let routing =
+        Arc::new(Routing { routes: vec![crate::model::alert::Route::to("ops")], inhibitions: Vec::new() });
+    let put = |machine: &mut Machine| {
+        decide(machine, T0, |draft| draft.put_routing(&routing, Origin::Api, &Expected::Anything))
+    };
+    assert!(matches!(put(&mut machine), Err(Refusal::NoAlertObject { what: "receiver", .. })));
+    let ops = name("ops");
+    decide(&mut machine, T0, |draft| {
+        draft.put_receiver(&ops, &receiver(None), Origin::Api, &Expected::Anything)
+    })
+    .unwrap();
+    assert_eq!(put(&mut machine), Ok(PutDone::Created));
+}
+
+#[test]
+fn silences_end_and_make_room() {
+    let mut machine = Machine::default();
+    let silence = |ends_at: u64| {
+        let matchers = vec![Matcher { name: "group".into(), value: "a".into(), is_equal: true }];
+        let (created_by, comment) = ("ann".to_owned(), "why".to_owned());
+        Arc::new(Silence { matchers, starts_at: T0, ends_at: T0.plus(ends_at), created_by, comment })
+    };
+    let make = |machine: &mut Machine, at: u64, ends_at| {
+        decide(machine, T0.plus(at), |draft| draft.put_silence(None, &silence(ends_at)))
+    };
+    let first = make(&mut machine, 0, 1_000).unwrap();
+    decide(&mut machine, T0.plus(10), |draft| draft.end_silence(first)).unwrap();
+    assert_eq!(machine.alerting().silence(first).unwrap().ends_at, T0.plus(10));
+    assert_eq!(
+        decide(&mut machine, T0.plus(10), |draft| draft.end_silence(first)),
+        Err(Refusal::SilenceOver(first))
+    );
+    decide(&mut machine, T0.plus(20), |draft| {
+        (1..ALERT_SILENCES_MAX).for_each(|_| assert!(draft.put_silence(None, &silence(1_000)).is_ok()));
+    });
+    assert_eq!(
+        make(&mut machine, 20, 1_000),
+        Ok(SilenceId(1 + ALERT_SILENCES_MAX as u64)),
+        "the first made room"
+    );
+    assert!(matches!(make(&mut machine, 30, 1_000), Err(Refusal::TooManyOf { .. })));
+}
+
+#[test]
+fn alerts_and_notifications_are_bounded_and_say_what_found_no_room() {
+    let mut machine = Machine::default();
+    let many = ALERTS_MAX + 5;
+    let left_out = decide(&mut machine, T0, |draft| draft.change_alerts((0..many).map(alert).collect()));
+    assert_eq!((left_out, machine.alerting().alerts().count()), (5, ALERTS_MAX));
+    let gone = AlertChange { to: None, ..alert(0) };
+    let left_out = decide(&mut machine, T0, |draft| draft.change_alerts(vec![alert(many), gone]));
+    assert_eq!(left_out, 0, "what goes makes room for what comes");
+
+    let told = || ("all".to_owned(), Arc::new(ToldGroup::default()));
+    let planned = |count: usize| (0..count).map(|_| (notification("ops"), told())).collect::<Vec<_>>();
+    let left_out = decide(&mut machine, T0, |draft| {
+        draft.notify(planned(crate::model::NOTIFICATIONS_PENDING_MAX + 1), Vec::new())
+    });
+    assert_eq!(left_out, 1);
+    let due: Vec<_> = machine.alerting().due().collect();
+    decide(&mut machine, T0, |draft| {
+        let done = Delivery { attempts: 1, is_delivered: true, status: Some(200), ..Delivery::default() };
+        due.iter().for_each(|(_, id)| draft.attempted(*id, done.clone()));
+    });
+    let kept: Vec<_> = machine.alerting().notifications().map(|(id, _)| id.0).collect();
+    assert_eq!(kept.len(), NOTIFICATIONS_DONE_MAX);
+    assert_eq!(kept.last(), Some(&10_000), "the newest stay, so that no id is given twice");
+    assert_eq!(machine.alerting().due().count(), 0);
+
+    let last = NotificationId(10_000);
+    decide(&mut machine, T0.plus(5), |draft| draft.redeliver(last)).unwrap();
+    assert_eq!(machine.alerting().due().collect::<Vec<_>>(), [(T0.plus(5), last)]);
+}
+
+#[test]
+fn a_fact_reads_as_it_was_written() {
+    let mut machine = Machine::default();
+    let mut draft = Draft::new(&machine, T0, Box::new(|| 7));
+    draft.put_receiver(&name("ops"), &receiver(Some("s")), Origin::Api, &Expected::Anything).unwrap();
+    draft.change_alerts(vec![alert(1)]);
+    let told = ("all".to_owned(), Arc::new(ToldGroup { at: T0, ..ToldGroup::default() }));
+    draft.notify(vec![(notification("ops"), told)], vec!["other".to_owned()]);
+    let batch = draft.finish().unwrap();
+    for fact in &batch.facts {
+        let Fact::Alert(fact) = fact else { panic!("{fact:?}") };
+        let text = serde_json::to_string(fact).unwrap();
+        assert_eq!(&serde_json::from_str::<AlertFact>(&text).unwrap(), fact);
+    }
+    machine.apply(1, &batch);
+    machine.check().unwrap();
+}
