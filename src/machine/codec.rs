@@ -337,10 +337,7 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
         }
         Fact::DeadMoved { group, positions } => put_dead(out, kind::DEAD_MOVED, *group, positions),
         Fact::Job(fact) => jobs::put_job(out, fact),
-        Fact::Alert(fact) => {
-            out.put_u8(kind::ALERT);
-            put_json(out, fact);
-        }
+        Fact::Alert(fact) => jobs::put_alert(out, kind::ALERT, fact),
         Fact::DeadPurged { group } => put_numbers(out, kind::DEAD_PURGED, [group.0]),
         Fact::Kept { topic, firsts } => {
             put_numbers(out, kind::KEPT, [topic.0]);

@@ -51,8 +51,9 @@ use super::state::{
 
 pub use decode::ImageDecoder;
 
-/// Version 4 had no alerting. Version 3 had no jobs. Version 2 had no keys. Version 1 had neither void ranges nor schedule trash: it is read as a
-/// state without any, and what it still has in the schedule of deleted topics is passed over.
+/// Version 4 had no alerting. Version 3 had no jobs. Version 2 had no keys. Version 1 had neither void ranges nor
+/// schedule trash: it is read as a state without any, and what it still has in the schedule of deleted topics is passed
+/// over.
 const VERSION: u8 = 5;
 
 /// A chunk is closed once it has this many bytes. A record is far smaller, settings aside (at most about half a MiB).

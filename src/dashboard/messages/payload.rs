@@ -321,7 +321,11 @@ mod tests {
         let many = format!("[{}]", vec!["[1]"; 5_000].join(","));
         let payload = Payload::of(many.as_bytes(), None);
         assert!(payload.is_cut() && payload.tree.len() < 3 * TREE_VALUES_MAX, "{}", payload.tree.len());
-        assert_eq!(payload.tree.iter().filter(|piece| **piece == Piece::More).count(), 1);
+        let left_out = payload.tree.iter().filter(|piece| **piece == Piece::More).count();
+        assert!(
+            (1..=2).contains(&left_out),
+            "said in the list that was cut, and in the one around it: {left_out}"
+        );
         let opened = payload.tree.iter().filter(|piece| matches!(piece, Piece::Open { .. })).count();
         assert_eq!(opened, payload.tree.iter().filter(|piece| **piece == Piece::Close).count());
 

@@ -160,10 +160,7 @@ impl ImageDecoder {
                 self.machine.jobs.insert(id, Arc::new(job));
                 Ok(())
             }
-            kind::ALERT => {
-                self.machine.apply_alert(&reader.json()?);
-                Ok(())
-            }
+            kind::ALERT => reader.json().map(|fact| self.machine.apply_alert(&fact)),
             _ => Err(reader.error("an unknown record of an image")),
         }
     }

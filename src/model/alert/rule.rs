@@ -38,7 +38,8 @@ pub struct AlertRule {
     /// Labels that its alerts carry besides `alertname`, `severity` and what they are about.
     #[serde(default)]
     pub labels: Labels,
-    /// What people are told. `{{ value }}`, `{{ threshold }}`, `{{ topic }}`, `{{ group }}` and other labels are filled in.
+    /// What people are told. `{{ value }}`, `{{ threshold }}`, `{{ topic }}`, `{{ group }}` and other labels are
+    /// filled in.
     #[serde(default)]
     pub annotations: Labels,
     /// Whether it is evaluated.

@@ -8,8 +8,8 @@ fn takes(matchers: &[Matcher], labels: &Labels) -> bool {
     matchers.iter().all(|matcher| matcher.takes(labels))
 }
 
-/// Which of `alerts` are kept quiet by one of `firing`; the answer is in their order. An alert that is source and target
-/// of one rule does not quieten itself, nor others like it (Alertmanager's rule).
+/// Which of `alerts` are kept quiet by one of `firing`; the answer is in their order. An alert that is source and
+/// target of one rule does not quieten itself, nor others like it (Alertmanager's rule).
 #[must_use]
 pub fn inhibited(alerts: &[&Labels], firing: &[&Labels], rules: &[Inhibition]) -> Vec<bool> {
     let mut quiet = vec![false; alerts.len()];

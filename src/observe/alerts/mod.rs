@@ -1,5 +1,5 @@
-//! What receivers are told of alerts: routes, groups, silences, inhibition, and when. Pure: the moment is handed in, and
-//! what is due is handed out.
+//! What receivers are told of alerts: routes, groups, silences, inhibition, and when. Pure: the moment is handed in,
+//! and what is due is handed out.
 
 mod due;
 mod inhibit;

@@ -1,5 +1,5 @@
-//! Which notifications are due: alerts go along the routes, form groups, and each group says whether it has something to
-//! tell.
+//! Which notifications are due: alerts go along the routes, form groups, and each group says whether it has something
+//! to tell.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! Another Alertmanager: `POST /api/v2/alerts`, as Prometheus does it.
 //!
-//! It groups, silences and repeats by itself. What it must be told again and again is that an alert still fires: it takes
-//! one for resolved when it has not heard of it until `endsAt`.
+//! It groups, silences and repeats by itself. What it must be told again and again is that an alert still fires: it
+//! takes one for resolved when it has not heard of it until `endsAt`.
 
 use serde::Serialize;
 

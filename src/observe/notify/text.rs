@@ -104,8 +104,8 @@ pub(super) fn fit(paragraphs: &[String], gap: &str, most: usize) -> String {
     text
 }
 
-/// Makes signs that Markdown gives a meaning harmless, for the robots, none of which has a rule of escaping: look-alikes
-/// take their places.
+/// Makes signs that Markdown gives a meaning harmless, for the robots, none of which has a rule of escaping:
+/// look-alikes take their places.
 pub(super) fn without_markdown(text: &str) -> String {
     let look_alike = |sign| match sign {
         '<' => '‹',

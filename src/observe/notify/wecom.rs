@@ -1,5 +1,5 @@
-//! A WeCom robot (<https://developer.work.weixin.qq.com/document/path/91770>): Markdown. It has no signature: the key in
-//! its address is the secret.
+//! A WeCom robot (<https://developer.work.weixin.qq.com/document/path/91770>): Markdown. It has no signature: the key
+//! in its address is the secret.
 
 use serde_json::json as value;
 

@@ -173,7 +173,8 @@ fn resolved(before: &Alert, now: Timestamp) -> Option<Alert> {
     Some(Alert { phase: AlertPhase::Resolved { since, ended: now }, ..before.clone() })
 }
 
-/// What becomes of an alert by itself: with its object or rule it ends; over and told of, it is forgotten after a while.
+/// What becomes of an alert by itself: with its object or rule it ends; over and told of, it is forgotten after a
+/// while.
 fn ending(
     (key, alert): (&AlertKey, &Alert),
     is_gone: bool,

@@ -14,8 +14,8 @@ pub const FLAPPING_FIRINGS: usize = 3;
 /// See [`FLAPPING_FIRINGS`].
 pub const FLAPPING_WITHIN_MS: Millis = 3_600_000;
 
-/// An alert that flaps ends only when its condition has been false for this long. Then it tells of one long trouble, and
-/// not of ten short ones.
+/// An alert that flaps ends only when its condition has been false for this long. Then it tells of one long trouble,
+/// and not of ten short ones.
 pub const FLAPPING_HOLD_MS: Millis = 15 * 60_000;
 
 /// What a look at an object said about a rule's condition.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::model::{Distribution, GroupId, GroupName, Millis, Timestamp, TopicId, TopicName};
-use crate::observe::traffic::{OfSubscription as Sub, OfTopic, Traffic};
+use crate::observe::traffic::{OfSubscription as Sub, Traffic};
 
 use super::windows::Windows;
 
@@ -101,7 +101,6 @@ pub struct ReceiverFacts {
 /// What the counters grew by: what rates and ratios are made of.
 #[derive(Debug, Default)]
 pub struct Growth {
-    topics: Windows<TopicId, 2>,
     subscriptions: Windows<(TopicId, GroupId), 4>,
     fsyncs: VecDeque<(Timestamp, Distribution)>,
     keep_ms: Millis,
@@ -124,8 +123,6 @@ const SUBSCRIPTION_SUMS: [&[usize]; 4] = [
     &[Sub::DeadMaxAttempts as usize, Sub::DeadRejected as usize, Sub::DeadExpired as usize],
 ];
 
-const TOPIC_SUMS: [&[usize]; 2] = [&[OfTopic::ProducedMessages as usize], &[OfTopic::ProducedBytes as usize]];
-
 /// How far apart the noted fsync counts are, at least. There is one row of them.
 const FSYNCS_EVERY_MS: Millis = 5_000;
 
@@ -138,8 +135,6 @@ impl Growth {
     /// Notes what is counted by now. Nobody looks further back than `keep_ms`.
     pub fn note(&mut self, traffic: &Traffic, fsyncs: Distribution, (now, keep_ms): (Timestamp, Millis)) {
         self.keep_ms = keep_ms;
-        self.topics.keep(keep_ms);
-        self.topics.note(now, traffic.topics.totals(TOPIC_SUMS));
         self.subscriptions.keep(keep_ms);
         self.subscriptions.note(now, traffic.subscriptions.totals(SUBSCRIPTION_SUMS));
         if self.fsyncs.back().is_none_or(|(at, _)| now.since(*at) >= FSYNCS_EVERY_MS) {
@@ -158,11 +153,6 @@ impl Growth {
         (window_ms, now): (Millis, Timestamp),
     ) -> Option<u64> {
         self.subscriptions.growth(&key, what as usize, window_ms, now)
-    }
-
-    /// Messages produced to a topic.
-    pub(super) fn of_topic(&self, id: TopicId, (window_ms, now): (Millis, Timestamp)) -> Option<u64> {
-        self.topics.growth(&id, 0, window_ms, now)
     }
 
     /// How much of a window has been looked at.

@@ -1,8 +1,8 @@
 //! How much counters grew in the last while, for the objects that counted anything: what rates and ratios are made of.
 //!
-//! A scrape leaves this to Prometheus. Alerts cannot, so the leader notes at every evaluation by how much each counter
-//! grew, in steps that get coarser with age, and forgets what no rule looks back to. An object that counts nothing costs
-//! nothing. After a start, or a change of leader, a window is as long as it has been looked at.
+//! A scrape leaves this to Prometheus. Alerts cannot, so the leader notes at every evaluation by how much each
+//! counter grew, in steps that get coarser with age, and forgets what no rule looks back to. An object that counts
+//! nothing costs nothing. After a start, or a change of leader, a window is as long as it has been looked at.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -56,8 +56,8 @@ impl<K: Ord + Clone, const N: usize> Windows<K, N> {
         self.keep_ms = keep_ms;
     }
 
-    /// Notes what the counters say at `now`. What counted before the first look does not count as growth; an object that
-    /// turns up later began at 0. Objects that are not among `counts` any more are forgotten.
+    /// Notes what the counters say at `now`. What counted before the first look does not count as growth; an object
+    /// that turns up later began at 0. Objects that are not among `counts` any more are forgotten.
     pub fn note(&mut self, now: Timestamp, counts: impl IntoIterator<Item = (K, [u64; N])>) {
         let is_first = self.since.is_none();
         self.since.get_or_insert(now);
