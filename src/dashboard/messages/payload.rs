@@ -333,11 +333,8 @@ mod tests {
         let payload = Payload::of(deep.as_bytes(), None);
         assert!(told(&payload.tree).contains("/deep"), "{}", told(&payload.tree));
         let deeper = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(
-            Payload::of(deeper.as_bytes(), None).form,
-            PayloadForm::Text,
-            "the parser has a limit of its own"
-        );
+        let payload = Payload::of(deeper.as_bytes(), None);
+        assert!(payload.tree.len() < 3 * TREE_DEPTH_MAX, "however deep it is");
 
         let long = format!("[\"{}\"]", "é".repeat(5_000));
         assert!(told(&Payload::of(long.as_bytes(), None).tree).len() < 2 * VALUE_BYTES_MAX);
