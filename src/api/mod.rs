@@ -1,7 +1,7 @@
 //! HTTP: parse once at the edge, call the broker, render.
 //!
 //! A request's way: [`serve`] accepts the connection and keeps its deadlines, `edge` settles Host, Origin and request
-//! id, [`router`] finds the handler, `extract` reads path, query and body strictly, the handler calls the broker,
+//! id, `router` finds the handler, `extract` reads path, query and body strictly, the handler calls the broker,
 //! `problem` or `json_out` writes the answer. Nothing here decides anything; the machine does.
 
 mod backup;

@@ -2,7 +2,7 @@
 //! and a notification stand.
 //!
 //! All of it is state of the machine, and what these types are as JSON is what stands in the log, in images, and in the
-//! interface. Values are therefore fixed-point numbers ([`Quantity`]): the machine knows no floats, and two nodes never
+//! interface. Values are therefore fixed-point numbers (`quantity`): the machine knows no floats, and two nodes never
 //! disagree about one. The models are Alertmanager's, so that who knows those knows these.
 
 mod labels;
