@@ -213,7 +213,10 @@ impl From<&Refusal> for Problem {
             | Refusal::TooManyOf { .. } => Code::LimitReached,
             Refusal::JobNotFound(_) => Code::JobNotFound,
             Refusal::NoAlertObject { .. } => Code::AlertObjectNotFound,
-            Refusal::FromFile(_) | Refusal::BuiltIn(_) | Refusal::SilenceOver(_) => Code::Conflict,
+            Refusal::FromFile(_)
+            | Refusal::BuiltIn(_)
+            | Refusal::SilenceOver(_)
+            | Refusal::ReceiverInUse(_) => Code::Conflict,
             Refusal::JobRunning { .. } | Refusal::JobEnded(_) => Code::Conflict,
             Refusal::TooManyHeld(_) => Code::Overloaded,
             Refusal::NotScheduled => Code::NotScheduled,

@@ -90,17 +90,13 @@ impl Broker {
         Ok(self.decide(0, move |draft| draft.put_routing(&routing, origin, &expected)).await?.0)
     }
 
-    /// Makes a silence, or changes the one with this id.
+    /// Makes a silence.
     ///
     /// # Errors
     /// See [`BrokerError`].
-    pub async fn put_silence(
-        &self,
-        id: Option<SilenceId>,
-        silence: Silence,
-    ) -> Result<SilenceId, BrokerError> {
+    pub async fn make_silence(&self, silence: Silence) -> Result<SilenceId, BrokerError> {
         let silence = Arc::new(silence);
-        Ok(self.decide(0, move |draft| draft.put_silence(id, &silence)).await?.0)
+        Ok(self.decide(0, move |draft| draft.make_silence(&silence)).await?.0)
     }
 
     /// Ends a silence now.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::machine::{Dead, History};
 use crate::model::{
     DeadLetterFilter, DeadReason, GroupName, LETTER_LOOK_MS_MAX, LETTER_READS_MAX, MessageId, Position,
-    Timestamp, TopicName,
+    Timestamp, TopicName, beginning,
 };
 
 use super::error::BrokerError;
@@ -177,23 +177,5 @@ impl Look {
     /// A look always comes to at least one letter.
     fn is_over(&self) -> bool {
         self.reads >= LETTER_READS_MAX || (self.reads > 0 && Instant::now() >= self.until)
-    }
-}
-
-/// The longest beginning of `text` with at most `most` bytes.
-fn beginning(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rfind(|end| text.is_char_boundary(*end));
-    end.and_then(|end| text.get(..end)).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_cut_between_letters() {
-        assert_eq!(beginning("short", 80), "short");
-        assert_eq!(beginning("zürich", 2), "z", "never in the middle of one");
-        assert_eq!(beginning("zürich", 3), "zü");
     }
 }

@@ -1,8 +1,9 @@
 //! Pages for people. A page is a plain struct of numbers, filled from the broker's views, and a template that shows it;
 //! nothing here decides anything.
 //!
-//! What it does not do (yet): there is the status page at `/`, a snapshot made anew on each load, and what the
-//! interface shows people: `/docs` and `/problems/{code}`.
+//! A page is asked for with `GET` and is made anew each time; what changes something is a form (`form.rs`), which only
+//! our own pages may send (`csrf.rs`). What strangers wrote goes through `visible.rs` and is escaped by the templates.
+//! docs/DASHBOARD.md lists the pages, their bounds, and what they do not do.
 
 mod assets;
 mod clients;

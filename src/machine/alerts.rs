@@ -25,8 +25,8 @@ use crate::model::alert::{
     Routing, Silence, SilenceId, ToldGroup,
 };
 use crate::model::{
-    ALERT_RECEIVERS_MAX, ALERT_RULES_MAX, ALERT_SILENCES_MAX, ALERTS_MAX, AlertName, NOTIFICATIONS_DONE_MAX,
-    Timestamp,
+    ALERT_GROUPS_MAX, ALERT_RECEIVERS_MAX, ALERT_RULES_MAX, ALERT_SILENCES_MAX, ALERTS_MAX, AlertName,
+    NOTIFICATIONS_DONE_MAX, Timestamp,
 };
 
 use super::state::Machine;
@@ -201,7 +201,7 @@ impl Machine {
     }
 
     pub(super) fn check_alerting(&self) -> Result<(), String> {
-        let Alerting { rules, receivers, routing: _, silences, alerts, told: _, notifications, due } =
+        let Alerting { rules, receivers, routing: _, silences, alerts, told, notifications, due } =
             &self.alerting;
         let next = |(id, it): (&NotificationId, &Arc<Notification>)| it.delivery.next_at.map(|at| (at, *id));
         let waiting: OrdSet<_> = notifications.iter().filter_map(next).collect();
@@ -210,6 +210,7 @@ impl Machine {
             ("receivers", receivers.len(), ALERT_RECEIVERS_MAX),
             ("silences", silences.len(), ALERT_SILENCES_MAX),
             ("alerts", alerts.len(), ALERTS_MAX),
+            ("groups that were told", told.len(), ALERT_GROUPS_MAX),
             ("notifications that are over", notifications.len() - waiting.len(), NOTIFICATIONS_DONE_MAX),
         ];
         if let Some((what, found, most)) = sizes.into_iter().find(|(_, found, most)| found > most) {

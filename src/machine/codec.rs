@@ -65,7 +65,8 @@ use crate::model::{GroupId, Place, Position, QueueNo, Timestamp, TopicId};
 
 use super::facts::{Batch, Fact};
 use fields::{
-    Fields, put_cause, put_json, put_offset, put_place, put_places, put_position, put_reason, put_starts,
+    Fields, put_cause, put_json, put_kind_json, put_offset, put_place, put_places, put_position, put_reason,
+    put_starts,
 };
 
 pub use produced::{ProducedMeta, decode_message};
@@ -337,7 +338,7 @@ fn put_rare(out: &mut BytesMut, fact: &Fact) {
         }
         Fact::DeadMoved { group, positions } => put_dead(out, kind::DEAD_MOVED, *group, positions),
         Fact::Job(fact) => jobs::put_job(out, fact),
-        Fact::Alert(fact) => jobs::put_alert(out, kind::ALERT, fact),
+        Fact::Alert(fact) => put_kind_json(out, kind::ALERT, fact),
         Fact::DeadPurged { group } => put_numbers(out, kind::DEAD_PURGED, [group.0]),
         Fact::Kept { topic, firsts } => {
             put_numbers(out, kind::KEPT, [topic.0]);

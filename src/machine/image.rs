@@ -42,7 +42,7 @@ use crate::model::wire::{put_count, put_number, put_text};
 use crate::model::{GroupId, JobId, KeyHash, Position, QueueNo, Timestamp, TopicId};
 
 use super::alerts::AlertFact;
-use super::codec::fields::{put_json, put_key, put_place, put_position};
+use super::codec::fields::{put_json, put_key, put_kind_json, put_place, put_position};
 use super::jobs::Job;
 use super::keys::Told;
 use super::state::{
@@ -259,10 +259,7 @@ fn put_record(out: &mut BytesMut, record: &Record<'_>) {
             out.put_u8(kind::JOB);
             jobs::put_job(out, *id, job);
         }
-        Record::Alert(fact) => {
-            out.put_u8(kind::ALERT);
-            put_json(out, &**fact);
-        }
+        Record::Alert(fact) => put_kind_json(out, kind::ALERT, &**fact),
     }
 }
 

@@ -141,6 +141,9 @@ pub enum Refusal {
         "'{0}' is set in the configuration file of the broker; change it there and start the broker again"
     )]
     FromFile(String),
+    /// A route leads to the receiver.
+    #[error("a route leads to receiver '{0}'; change the routes first")]
+    ReceiverInUse(String),
     /// It comes with the broker.
     #[error(
         "'{0}' comes with the broker and cannot be deleted; PUT it with \"enabled\": false to have it ignored"

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::text::{self, ParseIdError};
 
 /// One incarnation of a topic. Deleting a topic and making it again gives a new id, so nothing old can leak in.
@@ -13,22 +15,41 @@ pub struct TopicId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u32);
 
-/// A job, counted from 1 in the order they were started. On the wire it is its number as text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(pub u64);
+/// What is counted from 1 in the order it came to be. On the wire it is its number as text.
+macro_rules! counted {
+    ($(#[$doc:meta])* $name:ident, $refusal:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
 
-impl fmt::Display for JobId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(out)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<$name, &'static str> {
+                super::text::counted(text).map($name).ok_or($refusal)
+            }
+        }
+    };
 }
 
-impl FromStr for JobId {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<JobId, &'static str> {
-        super::text::counted(text).map(JobId).ok_or("is not the id of a job, which is a number such as 7")
-    }
+counted! {
+    /// A job.
+    JobId, "is not the id of a job, which is a number such as 7"
+}
+counted! {
+    /// A silence.
+    SilenceId, "is not the id of a silence, which is a number such as 7"
+}
+counted! {
+    /// A notification, which is also the name of its delivery.
+    NotificationId, "is not the id of a delivery, which is a number such as 7"
 }
 
 /// A queue of a topic, counted from 0.

@@ -157,15 +157,26 @@ pub const METRICS_GROUPS_MAX: usize = 200;
 /// Most samples of queues that `/metrics/per-object` answers.
 pub const METRICS_QUEUE_SAMPLES_MAX: usize = 20_000;
 
-/// How many queues a topic has.
-pub type QueueCount = u16;
-
 /// Most rules of alerts that a node holds, besides those that come with it.
 pub const ALERT_RULES_MAX: usize = 1_000;
 /// Most receivers of notifications.
 pub const ALERT_RECEIVERS_MAX: usize = 100;
 /// Most silences, those that are over included.
 pub const ALERT_SILENCES_MAX: usize = 1_000;
+/// Most groups of alerts of which it is known what was told last.
+pub const ALERT_GROUPS_MAX: usize = 10_000;
+/// Most labels, annotations or matchers of one thing.
+pub const ALERT_LABELS_MAX: usize = 32;
+/// Longest text of an alert that people write: an annotation, a comment, a URL; in bytes.
+pub const ALERT_TEXT_BYTES_MAX: usize = 2_048;
+/// Longest time that a rule or a route may ask for: 7 days.
+pub const ALERT_MS_MAX: Millis = 7 * 86_400_000;
+/// Most routes, and most inhibitions.
+pub const ALERT_ROUTES_MAX: usize = 100;
+/// Most labels that a route groups by.
+pub const ALERT_GROUP_BY_MAX: usize = 16;
+/// Longest secret of a receiver, in bytes.
+pub const ALERT_SECRET_BYTES_MAX: usize = 512;
 /// Most alerts that are pending, firing, or remembered as resolved.
 pub const ALERTS_MAX: usize = 10_000;
 /// Most notifications that wait to be delivered.
@@ -174,3 +185,6 @@ pub const NOTIFICATIONS_PENDING_MAX: usize = 10_000;
 pub const NOTIFICATIONS_DONE_MAX: usize = 1_000;
 /// Most bytes of a receiver's answer that are kept.
 pub const NOTIFICATION_EXCERPT_BYTES_MAX: usize = 512;
+
+/// How many queues a topic has.
+pub type QueueCount = u16;

@@ -37,7 +37,7 @@ pub use name::{AlertName, GroupName, NameError, TopicName};
 pub use object::{Object, maybe_object, objects};
 pub use receipt::Receipt;
 pub use tail_place::TailPlace;
-pub use text::ParseIdError;
+pub use text::{ParseIdError, beginning};
 pub use time::{Millis, Timestamp, parse_duration};
 pub use topic::TopicSettings;
 

@@ -7,6 +7,13 @@ use std::fmt;
 #[error("not an id written by this broker")]
 pub struct ParseIdError;
 
+/// The longest beginning of `text` with at most `most` bytes, never in the middle of a character.
+#[must_use]
+pub fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rfind(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}
+
 /// Reads the number of something that is counted from 1: digits, the first of them no zero, at most 15.
 pub(super) fn counted(text: &str) -> Option<u64> {
     let digits = (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite;
 
 use crate::api::problem::{Code, Problem};
 use crate::broker::CloseHow;
-use crate::model::BATCH_BYTES_MAX;
+use crate::model::{BATCH_BYTES_MAX, beginning};
 
 /// RFC 6455, section 7.4.1, and the IANA registry for 1013.
 const GOING_AWAY: u16 = 1001;
@@ -108,11 +108,7 @@ impl Ending {
 }
 
 fn cut(text: &str) -> &str {
-    let mut end = text.len().min(REASON_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
+    beginning(text, REASON_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::dashboard::visible::visible;
+use crate::model::beginning;
 
 /// Bytes of text that are shown.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -174,12 +175,6 @@ pub(in crate::dashboard) fn preview(body: &[u8]) -> Option<String> {
         shown.push('…');
     }
     Some(shown)
-}
-
-/// The longest beginning of `text` with at most `most` bytes.
-fn beginning(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rfind(|end| text.is_char_boundary(*end));
-    end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
 fn hex(bytes: &[u8]) -> Vec<HexLine> {

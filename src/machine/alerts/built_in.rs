@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use crate::model::AlertName;
 use crate::model::alert::AlertRule;
 
-/// As somebody would put them, by name. What each means and what to do about it: docs/runbooks.
+/// As somebody would put them, by name.
 const TEXT: &str = include_str!("built_in.json");
 
 static RULES: LazyLock<Vec<(AlertName, Arc<AlertRule>)>> = LazyLock::new(|| {

@@ -15,7 +15,7 @@ use crate::model::alert::{
     SilenceId, ToldGroup,
 };
 use crate::model::{
-    ALERT_RECEIVERS_MAX, ALERT_RULES_MAX, ALERT_SILENCES_MAX, ALERTS_MAX, AlertName,
+    ALERT_GROUPS_MAX, ALERT_RECEIVERS_MAX, ALERT_RULES_MAX, ALERT_SILENCES_MAX, ALERTS_MAX, AlertName,
     NOTIFICATIONS_PENDING_MAX,
 };
 
@@ -148,7 +148,7 @@ impl Draft {
     /// Deletes a receiver. What is still to be told to it is given up when it is due.
     ///
     /// # Errors
-    /// There is none, it is not as expected, or comes from a configuration file.
+    /// There is none, it is not as expected, comes from a configuration file, or a route leads to it.
     pub fn delete_receiver(
         &mut self,
         name: &AlertName,
@@ -159,6 +159,10 @@ impl Draft {
         let placed = self.alerting().receivers.get(name).ok_or_else(missing)?;
         expected.check(name.as_str(), Some(placed.version()))?;
         check_origin(name.as_str(), Some(placed), origin)?;
+        let routes = self.alerting().routing().map(|placed| &placed.value.routes);
+        if routes.is_some_and(|routes| routes.iter().any(|route| route.receiver == name.as_str())) {
+            return Err(Refusal::ReceiverInUse(name.to_string()));
+        }
         self.push_alert(AlertFact::ReceiverRemoved { name: name.clone() });
         Ok(())
     }
@@ -188,20 +192,11 @@ impl Draft {
         Ok(done)
     }
 
-    /// Makes a silence, or changes the one with this id.
+    /// Makes a silence.
     ///
     /// # Errors
-    /// There is none with this id, it is over, or there are too many.
-    pub fn put_silence(
-        &mut self,
-        id: Option<SilenceId>,
-        silence: &Arc<Silence>,
-    ) -> Result<SilenceId, Refusal> {
-        if let Some(id) = id {
-            self.open_silence(id)?;
-            self.push_alert(AlertFact::SilenceSet { id, silence: Arc::clone(silence) });
-            return Ok(id);
-        }
+    /// There are too many, and none of them is over.
+    pub fn make_silence(&mut self, silence: &Arc<Silence>) -> Result<SilenceId, Refusal> {
         let silences = &self.alerting().silences;
         let id = SilenceId(silences.get_max().map_or(0, |(id, _)| id.0) + 1);
         if silences.len() >= ALERT_SILENCES_MAX {
@@ -267,16 +262,31 @@ impl Draft {
         let room = NOTIFICATIONS_PENDING_MAX.saturating_sub(self.alerting().due.len());
         let last = self.alerting().notifications.get_max().map_or(0, |(id, _)| id.0);
         let left_out = planned.len().saturating_sub(room);
-        let mut groups: Vec<_> = forgotten.into_iter().map(|group| (group, None)).collect();
+        let surplus = self.surplus_groups(planned.len().min(room));
+        let mut groups: Vec<_> = forgotten.into_iter().chain(surplus).map(|group| (group, None)).collect();
         let mut notifications = Vec::new();
         for ((notification, (group, told)), id) in planned.into_iter().take(room).zip(last + 1..) {
             notifications.push((NotificationId(id), notification));
-            groups.push((group, Some(told)));
+            // A group in which nothing fires any more begins anew with its next alert.
+            groups.push((group, Some(told).filter(|told| !told.firing.is_empty())));
         }
         if !groups.is_empty() {
             self.push_alert(AlertFact::Notified { notifications, groups });
         }
         left_out
+    }
+
+    /// Groups that were told longest ago, as many as have to make room for `coming` others. At worst they are told what
+    /// they know.
+    fn surplus_groups(&self, coming: usize) -> Vec<String> {
+        let told = &self.alerting().told;
+        let surplus = (told.len() + coming).saturating_sub(ALERT_GROUPS_MAX);
+        if surplus == 0 {
+            return Vec::new();
+        }
+        let mut oldest: Vec<_> = told.iter().map(|(group, told)| (told.at, group)).collect();
+        oldest.sort_unstable();
+        oldest.into_iter().take(surplus).map(|(_, group)| group.clone()).collect()
     }
 
     /// Notes how far a notification came; one that is gone is passed over.

@@ -132,6 +132,38 @@ fn routes_lead_to_receivers_that_exist() {
     })
     .unwrap();
     assert_eq!(put(&mut machine), Ok(PutDone::Created));
+    let deleted =
+        decide(&mut machine, T0, |draft| draft.delete_receiver(&ops, Origin::Api, &Expected::Anything));
+    assert_eq!(deleted, Err(Refusal::ReceiverInUse("ops".into())));
+}
+
+#[test]
+fn what_was_told_is_known_while_something_fires_and_of_a_bounded_number_of_groups() {
+    let mut machine = Machine::default();
+    let firing = |at: u64| {
+        Arc::new(ToldGroup { at: T0.plus(at), firing: [alert(1).key].into(), ..ToldGroup::default() })
+    };
+    let tell = |machine: &mut Machine, told: Vec<(String, Arc<ToldGroup>)>| {
+        let planned = told.into_iter().map(|told| (notification("ops"), told)).collect();
+        decide(machine, T0, |draft| draft.notify(planned, Vec::new()))
+    };
+    tell(&mut machine, vec![("first".to_owned(), firing(0))]);
+    let over = Arc::new(ToldGroup { at: T0.plus(9), ..ToldGroup::default() });
+    tell(&mut machine, vec![("second".to_owned(), firing(1)), ("first".to_owned(), over)]);
+    let groups = |machine: &Machine| {
+        machine.alerting().told_groups().map(|(group, _)| group.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(groups(&machine), ["second"]);
+    let many = (1..ALERT_GROUPS_MAX - 1).map(|number| (format!("g{number}"), firing(5))).collect();
+    assert_eq!(tell(&mut machine, many), 0);
+    let due: Vec<_> = machine.alerting().due().collect();
+    decide(&mut machine, T0, |draft| {
+        let done = Delivery { is_delivered: true, ..Delivery::default() };
+        due.iter().for_each(|(_, id)| draft.attempted(*id, done.clone()));
+    });
+    tell(&mut machine, vec![("x".to_owned(), firing(6)), ("y".to_owned(), firing(6))]);
+    assert_eq!(machine.alerting().told_groups().count(), ALERT_GROUPS_MAX);
+    assert!(machine.alerting().told("second").is_none(), "the one that was told longest ago made room");
 }
 
 #[test]
@@ -143,7 +175,7 @@ fn silences_end_and_make_room() {
         Arc::new(Silence { matchers, starts_at: T0, ends_at: T0.plus(ends_at), created_by, comment })
     };
     let make = |machine: &mut Machine, at: u64, ends_at| {
-        decide(machine, T0.plus(at), |draft| draft.put_silence(None, &silence(ends_at)))
+        decide(machine, T0.plus(at), |draft| draft.make_silence(&silence(ends_at)))
     };
     let first = make(&mut machine, 0, 1_000).unwrap();
     decide(&mut machine, T0.plus(10), |draft| draft.end_silence(first)).unwrap();
@@ -153,7 +185,7 @@ fn silences_end_and_make_room() {
         Err(Refusal::SilenceOver(first))
     );
     decide(&mut machine, T0.plus(20), |draft| {
-        (1..ALERT_SILENCES_MAX).for_each(|_| assert!(draft.put_silence(None, &silence(1_000)).is_ok()));
+        (1..ALERT_SILENCES_MAX).for_each(|_| assert!(draft.make_silence(&silence(1_000)).is_ok()));
     });
     assert_eq!(
         make(&mut machine, 20, 1_000),

@@ -18,6 +18,12 @@ pub(in crate::machine) fn put_json(out: &mut BytesMut, settings: &impl Serialize
     put_text(out, &text);
 }
 
+/// The byte that names a kind, and the JSON of what it is.
+pub(in crate::machine) fn put_kind_json(out: &mut BytesMut, kind: u8, value: &impl Serialize) {
+    out.put_u8(kind);
+    put_json(out, value);
+}
+
 pub(in crate::machine) fn put_place(out: &mut BytesMut, place: Place) {
     put_number(out, place.offset);
     put_number(out, place.turn);

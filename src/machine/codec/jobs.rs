@@ -17,7 +17,6 @@ use bytes::{BufMut, BytesMut};
 use crate::model::wire::{DecodeError, Reader, put_number};
 use crate::model::{JobId, TopicId};
 
-use super::super::alerts::AlertFact;
 use super::super::jobs::{JobEnd, JobFact, JobProgressed, JobStarted};
 use super::fields::{Fields, put_json, put_position};
 use super::kind;
@@ -58,12 +57,6 @@ pub(super) fn put_job(out: &mut BytesMut, fact: &JobFact) {
             put_number(out, id.0);
         }
     }
-}
-
-/// Something of alerting: its JSON behind its kind.
-pub(super) fn put_alert(out: &mut BytesMut, kind: u8, fact: &AlertFact) {
-    out.put_u8(kind);
-    put_json(out, fact);
 }
 
 pub(super) fn job(reader: &mut Reader<'_>) -> Result<JobFact, DecodeError> {

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::group::SettingsError;
+use super::super::limits::{ALERT_LABELS_MAX, NAME_BYTES_MAX};
 use super::check_text;
 
 /// Labels or annotations, by name.
 pub type Labels = BTreeMap<String, String>;
 
-/// Most labels or annotations of one thing.
-const LABELS_MAX: usize = 32;
-
 /// Whether this is a label's name as Prometheus has them: `[a-zA-Z_][a-zA-Z0-9_]*`.
 fn is_name(text: &str) -> bool {
     let starts_well = text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
-    starts_well && text.len() <= 127 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    starts_well
+        && text.len() <= NAME_BYTES_MAX
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Checks names, lengths and how many there are.
@@ -24,8 +24,8 @@ fn is_name(text: &str) -> bool {
 /// # Errors
 /// Names the first that is wrong.
 pub fn check_labels(field: &str, labels: &Labels) -> Result<(), SettingsError> {
-    if labels.len() > LABELS_MAX {
-        return Err(SettingsError::new(field, format!("must be at most {LABELS_MAX}")));
+    if labels.len() > ALERT_LABELS_MAX {
+        return Err(SettingsError::new(field, format!("must be at most {ALERT_LABELS_MAX}")));
     }
     for (name, value) in labels {
         if !is_name(name) {
@@ -46,7 +46,7 @@ pub struct Matcher {
     /// What its value is compared with. `*` stands for any characters.
     pub value: String,
     /// Whether the value must be as `value`, or must not.
-    #[serde(default = "yes", rename = "is_equal")]
+    #[serde(default = "yes")]
     pub is_equal: bool,
 }
 
@@ -67,8 +67,8 @@ impl Matcher {
     /// # Errors
     /// Names the first that is wrong.
     pub fn check_all(field: &str, matchers: &[Matcher]) -> Result<(), SettingsError> {
-        if matchers.len() > LABELS_MAX {
-            return Err(SettingsError::new(field, format!("must be at most {LABELS_MAX}")));
+        if matchers.len() > ALERT_LABELS_MAX {
+            return Err(SettingsError::new(field, format!("must be at most {ALERT_LABELS_MAX}")));
         }
         for (at, matcher) in matchers.iter().enumerate() {
             if !is_name(&matcher.name) {

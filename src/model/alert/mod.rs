@@ -1,8 +1,7 @@
 //! The words of alerting: what a rule asks for, who is told along which route, what is kept quiet, and where an alert
 //! and a notification stand.
 //!
-//! All of it is state of the machine, and what these types are as JSON is what stands in the log, in images, and in the
-//! interface. Values are therefore fixed-point numbers (`quantity`): the machine knows no floats, and two nodes never
+//! All of it is state of the machine, and what these types are as JSON is what stands in the log and in images. Values are therefore fixed-point numbers (`quantity`): the machine knows no floats, and two nodes never
 //! disagree about one. The models are Alertmanager's, so that who knows those knows these.
 
 mod labels;
@@ -18,22 +17,20 @@ mod state;
 
 pub use labels::{Labels, Matcher, check_labels};
 pub use metric::{AlertMetric, MetricObject};
-pub use notification::{Delivery, Notification, NotificationId, NotifiedAlert, ToldGroup};
+pub use notification::{Delivery, Notification, NotifiedAlert, ToldGroup};
 pub use pattern::NamePattern;
 pub use quantity::Quantity;
 pub use receiver::{Receiver, ReceiverKind};
 pub use route::{Inhibition, Route, Routing};
 pub use rule::{AlertRule, Comparison, NoData, Origin, Selector, Severity};
-pub use silence::{Silence, SilenceId};
+pub use silence::Silence;
 pub use state::{Alert, AlertChange, AlertKey, AlertPhase};
 
-use super::group::SettingsError;
-use super::time::Millis;
+pub use super::id::{NotificationId, SilenceId};
 
-/// Longest text of an alert that people write, in bytes: an annotation, a comment.
-pub const ALERT_TEXT_BYTES_MAX: usize = 2_048;
-/// Longest time a rule may ask for: 7 days, which is as far as the history reaches.
-pub const ALERT_MS_MAX: Millis = 7 * 86_400_000;
+use super::group::SettingsError;
+use super::limits::{ALERT_MS_MAX, ALERT_TEXT_BYTES_MAX};
+use super::time::Millis;
 
 /// Refuses a text that is too long.
 fn check_text(field: &str, text: &str) -> Result<(), SettingsError> {
@@ -43,10 +40,10 @@ fn check_text(field: &str, text: &str) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// Refuses a time out of range.
-fn check_ms(field: &str, value: Millis, low: Millis, high: Millis) -> Result<(), SettingsError> {
-    if (low..=high).contains(&value) {
+/// Refuses a time that is shorter than `low`, or longer than any may be.
+fn check_ms(field: &str, value: Millis, low: Millis) -> Result<(), SettingsError> {
+    if (low..=ALERT_MS_MAX).contains(&value) {
         return Ok(());
     }
-    Err(SettingsError::new(field, format!("must be {low} to {high}")))
+    Err(SettingsError::new(field, format!("must be {low} to {ALERT_MS_MAX}")))
 }

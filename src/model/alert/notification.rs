@@ -1,33 +1,11 @@
 //! Notifications: what one receiver is told of one group of alerts at one time.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::super::time::Timestamp;
 use super::{AlertKey, Labels};
-
-/// A notification, counted from 1. On the wire it is its number as text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct NotificationId(pub u64);
-
-impl fmt::Display for NotificationId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
-}
-
-impl FromStr for NotificationId {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<NotificationId, &'static str> {
-        let number = super::super::text::counted(text);
-        number.map(NotificationId).ok_or("is not the id of a delivery, which is a number such as 7")
-    }
-}
 
 /// One alert as a notification tells of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::group::SettingsError;
-use super::ALERT_TEXT_BYTES_MAX;
+use super::super::limits::{ALERT_SECRET_BYTES_MAX, ALERT_TEXT_BYTES_MAX};
 
 /// Which protocol a receiver speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,8 +100,13 @@ impl Receiver {
             return Err(SettingsError::new("url", text));
         }
         match &self.secret {
-            Some(secret) if secret.is_empty() || secret.len() > 512 || secret.contains(char::is_control) => {
-                Err(SettingsError::new("secret", "must have 1 to 512 bytes and no control characters"))
+            Some(secret)
+                if secret.is_empty()
+                    || secret.len() > ALERT_SECRET_BYTES_MAX
+                    || secret.contains(char::is_control) =>
+            {
+                let text = format!("must have 1 to {ALERT_SECRET_BYTES_MAX} bytes and no control characters");
+                Err(SettingsError::new("secret", text))
             }
             None if self.kind == ReceiverKind::Pagerduty => {
                 Err(SettingsError::new("secret", "must be the integration key of the service"))

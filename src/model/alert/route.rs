@@ -3,13 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::group::SettingsError;
+use super::super::limits::{ALERT_GROUP_BY_MAX, ALERT_ROUTES_MAX, NAME_BYTES_MAX};
 use super::super::time::Millis;
-use super::{ALERT_MS_MAX, Labels, Matcher, check_ms};
-
-/// Most routes, and most inhibitions.
-const ROUTES_MAX: usize = 100;
-/// Most labels a route groups by.
-const GROUP_BY_MAX: usize = 16;
+use super::{Labels, Matcher, check_ms};
 
 /// All routes and inhibitions: one object, because their order matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,23 +106,25 @@ impl Routing {
     /// Names the first that is wrong.
     pub fn check(&self) -> Result<(), SettingsError> {
         for (field, count) in [("routes", self.routes.len()), ("inhibitions", self.inhibitions.len())] {
-            if count > ROUTES_MAX {
-                return Err(SettingsError::new(field, format!("must be at most {ROUTES_MAX}")));
+            if count > ALERT_ROUTES_MAX {
+                return Err(SettingsError::new(field, format!("must be at most {ALERT_ROUTES_MAX}")));
             }
         }
         for (at, route) in self.routes.iter().enumerate() {
             let field = |name: &str| format!("routes/{at}/{name}");
             Matcher::check_all(&field("match"), &route.matchers)?;
-            if route.receiver.is_empty() || route.receiver.len() > 127 {
+            if route.receiver.is_empty() || route.receiver.len() > NAME_BYTES_MAX {
                 return Err(SettingsError::new(field("receiver"), "must be the name of a receiver"));
             }
-            if route.group_by.len() > GROUP_BY_MAX || route.group_by.iter().any(|name| name.len() > 127) {
-                let text = format!("must name at most {GROUP_BY_MAX} labels");
+            if route.group_by.len() > ALERT_GROUP_BY_MAX
+                || route.group_by.iter().any(|name| name.len() > NAME_BYTES_MAX)
+            {
+                let text = format!("must name at most {ALERT_GROUP_BY_MAX} labels");
                 return Err(SettingsError::new(field("group_by"), text));
             }
-            check_ms(&field("group_wait_ms"), route.group_wait_ms, 0, ALERT_MS_MAX)?;
-            check_ms(&field("group_interval_ms"), route.group_interval_ms, 1_000, ALERT_MS_MAX)?;
-            check_ms(&field("repeat_interval_ms"), route.repeat_interval_ms, 1_000, ALERT_MS_MAX)?;
+            check_ms(&field("group_wait_ms"), route.group_wait_ms, 0)?;
+            check_ms(&field("group_interval_ms"), route.group_interval_ms, 1_000)?;
+            check_ms(&field("repeat_interval_ms"), route.repeat_interval_ms, 1_000)?;
         }
         for (at, inhibition) in self.inhibitions.iter().enumerate() {
             let sides = [("source", &inhibition.source), ("target", &inhibition.target)];

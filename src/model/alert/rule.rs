@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::group::SettingsError;
 use super::super::time::Millis;
-use super::{ALERT_MS_MAX, AlertMetric, Labels, NamePattern, Quantity, check_labels, check_ms};
+use super::{AlertMetric, Labels, NamePattern, Quantity, check_labels, check_ms};
 
 /// When people are to be told. Also its JSON form, but for the name, which is where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,19 +97,6 @@ pub enum Comparison {
     AtMost,
 }
 
-impl Comparison {
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Comparison::Above => ">",
-            Comparison::AtLeast => ">=",
-            Comparison::Below => "<",
-            Comparison::AtMost => "<=",
-        }
-    }
-}
-
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -166,9 +153,9 @@ impl AlertRule {
     /// # Errors
     /// Names the first field that is out of range, and its range.
     pub fn check(&self) -> Result<(), SettingsError> {
-        check_ms("window_ms", self.window_ms, 10_000, ALERT_MS_MAX)?;
-        check_ms("for_ms", self.for_ms, 0, ALERT_MS_MAX)?;
-        check_ms("keep_firing_for_ms", self.keep_firing_for_ms, 0, ALERT_MS_MAX)?;
+        check_ms("window_ms", self.window_ms, 10_000)?;
+        check_ms("for_ms", self.for_ms, 0)?;
+        check_ms("keep_firing_for_ms", self.keep_firing_for_ms, 0)?;
         check_labels("labels", &self.labels)?;
         check_labels("annotations", &self.annotations)?;
         let own = ["alertname", "severity", "topic", "group", "receiver"];

@@ -1,34 +1,10 @@
 //! Silences.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::super::group::SettingsError;
 use super::super::time::Timestamp;
 use super::{Labels, Matcher, check_text};
-
-/// A silence, counted from 1 in the order they were made. On the wire it is its number as text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SilenceId(pub u64);
-
-impl fmt::Display for SilenceId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
-}
-
-impl FromStr for SilenceId {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<SilenceId, &'static str> {
-        super::super::text::counted(text)
-            .map(SilenceId)
-            .ok_or("is not the id of a silence, which is a number such as 7")
-    }
-}
 
 /// Nobody is told of alerts that all its matchers take, from one time to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
