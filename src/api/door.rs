@@ -26,12 +26,16 @@ impl Door {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn add(&self, out: &mut Exposition) {
+    /// How many are inside.
+    pub(super) fn open(&self) -> u64 {
         // The ended first: between the two more may come, and fewer than none are never open.
         let ended = self.ended.load(Ordering::Relaxed);
-        let accepted = self.accepted.load(Ordering::Relaxed);
-        out.count(&series::CONNECTIONS, &[], accepted.saturating_sub(ended));
-        out.count(&series::CONNECTIONS_ACCEPTED, &[], accepted);
+        self.accepted.load(Ordering::Relaxed).saturating_sub(ended)
+    }
+
+    pub(super) fn add(&self, out: &mut Exposition) {
+        out.count(&series::CONNECTIONS, &[], self.open());
+        out.count(&series::CONNECTIONS_ACCEPTED, &[], self.accepted.load(Ordering::Relaxed));
         out.count(&series::CONNECTIONS_REFUSED, &[], self.refused.load(Ordering::Relaxed));
     }
 }

@@ -38,8 +38,7 @@ pub(super) async fn per_object(State(api): State<Api>, mut call: Call) -> Answer
 /// Connections and WebSockets.
 fn add_interface(out: &mut Exposition, options: &Options) {
     options.door.add(out);
-    let sockets = options.max_sockets.saturating_sub(options.sockets.available_permits());
-    out.count(&series::SOCKETS, &[], u64::try_from(sockets).unwrap_or(u64::MAX));
+    out.count(&series::SOCKETS, &[], options.open_sockets());
 }
 
 fn written(out: Exposition) -> Result<String, BrokerError> {

@@ -18,6 +18,7 @@ mod export;
 mod extract;
 mod frame;
 mod groups;
+mod history;
 mod jobs;
 mod json_in;
 mod json_out;

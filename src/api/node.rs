@@ -158,6 +158,8 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("metrics_subscriptions_max", count(model::METRICS_SUBSCRIPTIONS_MAX)),
         ("metrics_groups_max", count(model::METRICS_GROUPS_MAX)),
         ("metrics_queue_samples_max", count(model::METRICS_QUEUE_SAMPLES_MAX)),
+        ("history_topics_max", count(model::HISTORY_TOPICS_MAX)),
+        ("history_groups_max", count(model::HISTORY_GROUPS_MAX)),
     ];
     out.open();
     for (name, value) in limits {

@@ -57,6 +57,14 @@ pub struct Options {
     pub door: Arc<Door>,
 }
 
+impl Options {
+    /// How many WebSockets are open.
+    pub(super) fn open_sockets(&self) -> u64 {
+        let open = self.max_sockets.saturating_sub(self.sockets.available_permits());
+        u64::try_from(open).unwrap_or(u64::MAX)
+    }
+}
+
 /// The defaults of `whimbrel serve`, for tests and for embedding.
 impl Default for Options {
     fn default() -> Options {

@@ -13,13 +13,15 @@ use super::extract::Caller;
 use super::options::{Api, Options};
 use super::problem::{Code, Problem};
 use super::{
-    backup, clients, config, dead_letters, export, groups, jobs, messages, metrics, node, produce, receive,
-    redrive, scheduled, settle, stream, tail, topics,
+    backup, clients, config, dead_letters, export, groups, history, jobs, messages, metrics, node, produce,
+    receive, redrive, scheduled, settle, stream, tail, topics,
 };
 use crate::broker::Broker;
 
 /// Every path of the interface. HEAD works where GET does. [`super::serve`] puts the edge around it.
 pub fn routes(broker: Broker, options: Arc<Options>) -> Routes {
+    let counted = options.clone();
+    broker.count_connections_with(move || [counted.door.open(), counted.open_sockets()]);
     let api = Api::new(broker, options);
     Routes { table: table(api.clone()), direct: Some(api) }
 }
@@ -110,6 +112,7 @@ fn table(api: Api) -> Router {
         .route("/v1/clients/{id}", delete(clients::disconnect))
         .route("/v1/config", get(config::index))
         .route("/v1/backup", post(backup::take))
+        .route("/v1/history", get(history::show))
         .route("/v1/limits", get(node::limits))
         .route("/v1/version", get(node::version))
         .route("/livez", get(node::live))

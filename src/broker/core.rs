@@ -1,13 +1,14 @@
 //! What the proposer, the handles and the duties share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
 
 use crate::machine::Effects;
 use crate::model::{QueueEntry, QueueNo, Timestamp, TopicId};
 use crate::observe::Traffic;
+use crate::observe::history::History;
 use crate::replication::{MachineView, Replication};
 use crate::storage::Space;
 use crate::storage::index::IndexError;
@@ -15,6 +16,7 @@ use crate::storage::index::IndexError;
 use super::Options;
 use super::attributes::Kept;
 use super::clients::Clients;
+use super::history::Doors;
 use super::indexer::Indexer;
 use super::room::Room;
 use super::tally::Tallies;
@@ -37,6 +39,10 @@ pub(super) struct Core {
     pub(super) inbox: Arc<Mutex<Effects>>,
     /// What is counted for whoever watches.
     pub(super) traffic: Arc<Traffic>,
+    /// The recent past. Locked to take in a sample and to copy curves out.
+    pub(super) history: Mutex<History>,
+    /// Counts connections, once the interface has said how.
+    pub(super) doors: OnceLock<Doors>,
     /// Whether this node leads and its leadership is open.
     pub(super) serving: AtomicBool,
     /// Told when `serving` becomes true.

@@ -1,7 +1,7 @@
 //! Starting and stopping the broker over what is open already.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use super::indexer::Indexer;
 use super::proposer::Proposer;
 use super::room::Room;
 use super::tally::{self, Tallies};
-use super::{clock, count, duties, jobs, scrub, tails, trails};
+use super::{clock, count, duties, history, jobs, scrub, tails, trails};
 
 /// Most requests that may wait to be decided.
 const REQUESTS_MAX: usize = 65_536;
@@ -117,6 +117,8 @@ impl Running {
             tallies: Tallies::default(),
             inbox: applying.inbox.clone(),
             traffic: applying.traffic.clone(),
+            history: Mutex::default(),
+            doors: OnceLock::new(),
             serving: AtomicBool::new(false),
             served: Notify::new(),
             job_started: Notify::new(),
@@ -146,6 +148,7 @@ impl Running {
             tokio::spawn(jobs::run(broker.clone())),
             tokio::spawn(scrub::run(broker.clone())),
             tokio::spawn(tally::run(broker.clone())),
+            tokio::spawn(history::run(broker.clone())),
             tokio::spawn(trails::run(broker.clone())),
             tokio::spawn(tails::run(Arc::clone(&broker.core))),
         ];

@@ -53,6 +53,38 @@ impl Histogram {
     }
 }
 
+impl Distribution {
+    /// What was counted since `before`, an earlier reading of the same histogram.
+    #[must_use]
+    pub fn since(&self, before: &Distribution) -> Distribution {
+        let counts = self.counts.iter().zip(&before.counts).map(|(now, then)| now.saturating_sub(*then));
+        let sum = self.sum.saturating_sub(before.sum);
+        Distribution { bounds: self.bounds, counts: counts.collect(), sum }
+    }
+
+    /// The value that a `share` (0 to 1) of all values does not exceed, none when there is no value. It is found as
+    /// Prometheus finds it: values are taken as evenly spread between two bounds, and what lies above all bounds as the
+    /// highest one.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let all: u64 = self.counts.iter().sum();
+        if all == 0 {
+            return None;
+        }
+        let wanted = share * all as f64;
+        let (mut passed, mut low) = (0.0, 0.0);
+        for (count, bound) in self.counts.iter().zip(self.bounds) {
+            let (count, bound) = (*count as f64, *bound as f64);
+            if count > 0.0 && passed + count >= wanted {
+                return Some(low + (bound - low) * ((wanted - passed) / count).clamp(0.0, 1.0));
+            }
+            passed += count;
+            low = bound;
+        }
+        Some(low)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +105,18 @@ mod tests {
         histogram.observe_micros(Duration::from_millis(1));
         histogram.observe_micros(Duration::from_millis(2));
         assert_eq!(histogram.read(), Distribution { bounds: &[1_500], counts: vec![1, 1], sum: 3_000 });
+    }
+
+    #[test]
+    fn a_quantile_lies_between_the_bounds_of_its_values() {
+        let of = |counts: &[u64]| Distribution { bounds: &[10, 20, 40], counts: counts.to_vec(), sum: 0 };
+        assert_eq!(of(&[0; 4]).quantile(0.5), None);
+        assert_eq!(of(&[4, 0, 0, 0]).quantile(0.5), Some(5.0));
+        assert_eq!(of(&[1, 0, 1, 0]).quantile(1.0), Some(40.0));
+        assert_eq!(of(&[0, 98, 2, 0]).quantile(0.99), Some(30.0));
+        assert_eq!(of(&[0, 0, 0, 3]).quantile(0.5), Some(40.0), "above all bounds is the highest one");
+        let later = Distribution { bounds: &[10, 20, 40], counts: vec![5, 2, 0, 0], sum: 50 };
+        let grown = later.since(&Distribution { bounds: &[10, 20, 40], counts: vec![5, 0, 0, 0], sum: 20 });
+        assert_eq!((grown.quantile(0.5), grown.sum), (Some(15.0), 30));
     }
 }

@@ -157,6 +157,11 @@ pub const METRICS_GROUPS_MAX: usize = 200;
 /// Most samples of queues that `/metrics/per-object` answers.
 pub const METRICS_QUEUE_SAMPLES_MAX: usize = 20_000;
 
+/// Most topics whose past is remembered, at most 100 KiB each.
+pub const HISTORY_TOPICS_MAX: usize = 50;
+/// Most groups whose past is remembered, at most 540 KiB each.
+pub const HISTORY_GROUPS_MAX: usize = 50;
+
 /// Most rules of alerts that a node holds, besides those that come with it.
 pub const ALERT_RULES_MAX: usize = 1_000;
 /// Most receivers of notifications.

@@ -30,7 +30,7 @@ struct Count {
 }
 
 impl Counters {
-    fn new(width: usize) -> Counters {
+    pub(super) fn new(width: usize) -> Counters {
         Counters(std::iter::repeat_with(Count::default).take(width).collect())
     }
 
@@ -39,6 +39,11 @@ impl Counters {
         if let Some(count) = self.0.get(place) {
             count.now.fetch_add(by, Ordering::Relaxed);
         }
+    }
+
+    /// What was counted so far.
+    pub(super) fn read<const N: usize>(&self) -> [u64; N] {
+        std::array::from_fn(|place| self.0.get(place).map_or(0, |count| count.now.load(Ordering::Relaxed)))
     }
 
     /// How much the first counter grew since the last scrape: what objects are compared by.
@@ -125,6 +130,13 @@ impl<K: Ord + Clone> Table<K> {
             })
         };
         rows.iter().map(|(key, row)| (key.clone(), total(row))).collect()
+    }
+
+    /// What an object has counted; zeros when it never did. `N` counters, those it has not are 0.
+    #[must_use]
+    pub fn read<const N: usize>(&self, key: &K) -> [u64; N] {
+        let row = self.rows().get(key).cloned();
+        row.map_or([0; N], |row| row.read())
     }
 
     /// Drops the counters of objects that are gone.

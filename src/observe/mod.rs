@@ -4,11 +4,14 @@
 //! text. A scrape puts the counters and what it read of the state into an [`Exposition`], names them ([`series`]), and
 //! writes them out. So watching costs when somebody looks, and a message only ever pays for a few additions.
 //!
-//! What it does not do (yet): alerts, history, and the other nodes of a cluster.
+//! [`history`] remembers the recent past of a few values, for curves and for trying rules.
+//!
+//! What it does not do (yet): alerts, and the other nodes of a cluster.
 
 pub mod alerts;
 mod counters;
 mod exposition;
+pub mod history;
 pub mod notify;
 mod process;
 pub mod rules;

@@ -46,8 +46,14 @@ pub enum OfSubscription {
     Expired,
 }
 
+impl OfTopic {
+    /// How many there are.
+    pub const COUNT: usize = OfTopic::ProducedBytes as usize + 1;
+}
+
 impl OfSubscription {
-    const COUNT: usize = OfSubscription::Expired as usize + 1;
+    /// How many there are.
+    pub const COUNT: usize = OfSubscription::Expired as usize + 1;
 }
 
 /// What is counted of a group.
@@ -82,6 +88,8 @@ pub struct Traffic {
     pub subscriptions: Table<(TopicId, GroupId)>,
     /// By group: [`OfGroup`].
     pub groups: Table<GroupId>,
+    /// All topics together, deleted ones included, and all subscriptions.
+    totals: (Counters, Counters),
     /// How long accepted produce requests took inside the broker, in microseconds.
     pub produce: Histogram,
     /// How long messages waited from ready to the first time they were handed out, in milliseconds.
@@ -95,9 +103,10 @@ pub struct Traffic {
 impl Default for Traffic {
     fn default() -> Traffic {
         Traffic {
-            topics: Table::new(OfTopic::ProducedBytes as usize + 1),
+            topics: Table::new(OfTopic::COUNT),
             subscriptions: Table::new(OfSubscription::COUNT),
             groups: Table::new(OfGroup::Redriven as usize + 1),
+            totals: (Counters::new(OfTopic::COUNT), Counters::new(OfSubscription::COUNT)),
             produce: Histogram::new(&PRODUCE_MICROS),
             end_to_end: Histogram::new(&END_TO_END_MILLIS),
             lateness: Histogram::new(&LATENESS_MILLIS),
@@ -110,7 +119,14 @@ impl Traffic {
     /// Begins to count one batch.
     #[must_use]
     pub fn record(&self) -> Recorder<'_> {
-        Recorder { traffic: self, topic: None, subscription: None }
+        let totals = ([0; OfTopic::COUNT], [0; OfSubscription::COUNT]);
+        Recorder { traffic: self, topic: None, subscription: None, totals }
+    }
+
+    /// What was counted of all topics together, by [`OfTopic`], and of all subscriptions, by [`OfSubscription`].
+    #[must_use]
+    pub fn totals(&self) -> ([u64; OfTopic::COUNT], [u64; OfSubscription::COUNT]) {
+        (self.totals.0.read(), self.totals.1.read())
     }
 }
 
@@ -120,24 +136,45 @@ pub struct Recorder<'a> {
     traffic: &'a Traffic,
     topic: Option<(TopicId, Arc<Counters>)>,
     subscription: Option<((TopicId, GroupId), Arc<Counters>)>,
+    /// What it adds to the totals when it is done.
+    totals: ([u64; OfTopic::COUNT], [u64; OfSubscription::COUNT]),
 }
 
 impl Recorder<'_> {
     /// Adds to a counter of a topic.
     pub fn topic(&mut self, topic: TopicId, what: OfTopic, by: u64) {
         row(&mut self.topic, &self.traffic.topics, topic).add(what as usize, by);
+        add(&mut self.totals.0, what as usize, by);
     }
 
     /// Adds to a counter of a subscription.
     pub fn subscription(&mut self, key: (TopicId, GroupId), what: OfSubscription, by: u64) {
         if by > 0 {
             row(&mut self.subscription, &self.traffic.subscriptions, key).add(what as usize, by);
+            add(&mut self.totals.1, what as usize, by);
         }
     }
 
     /// Adds to a counter of a group.
     pub fn group(&mut self, group: GroupId, what: OfGroup, by: u64) {
         self.traffic.groups.row(&group).add(what as usize, by);
+    }
+}
+
+impl Drop for Recorder<'_> {
+    fn drop(&mut self) {
+        let (topics, subscriptions) = &self.traffic.totals;
+        for (counters, counts) in [(topics, &self.totals.0[..]), (subscriptions, &self.totals.1[..])] {
+            for (place, by) in counts.iter().enumerate().filter(|(_, by)| **by > 0) {
+                counters.add(place, *by);
+            }
+        }
+    }
+}
+
+fn add(counts: &mut [u64], place: usize, by: u64) {
+    if let Some(count) = counts.get_mut(place) {
+        *count += by;
     }
 }
 
@@ -168,6 +205,11 @@ mod tests {
         record.subscription((TopicId(1), GroupId(1)), OfSubscription::Expired, 3);
         record.subscription((TopicId(1), GroupId(2)), OfSubscription::Acked, 0);
         record.group(GroupId(1), OfGroup::Redriven, 2);
+        drop(record);
+        let (of_topics, of_subscriptions) = traffic.totals();
+        assert_eq!((of_topics, of_subscriptions[OfSubscription::Expired as usize]), ([4, 40], 3));
+        assert_eq!(traffic.topics.read::<2>(&TopicId(1)), [3, 30]);
+        assert_eq!(traffic.topics.read::<1>(&TopicId(9)), [0]);
         let topics = traffic.topics.take_stock(&[(TopicId(1), 0), (TopicId(2), 0)], 9).shown;
         assert_eq!(topics, [(0, vec![3, 30]), (1, vec![1, 10])]);
         assert_eq!(traffic.subscriptions.keys(), [(TopicId(1), GroupId(1))]);

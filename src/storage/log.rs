@@ -220,6 +220,17 @@ impl Log {
         self.shared.sweep_trails()
     }
 
+    /// What [`Log::keep_history`] kept last, as it is on the disk: nobody vouches for it. None when there is nothing,
+    /// or more than `most` bytes. Blocking.
+    pub fn kept_history(&self, most: usize) -> Result<Option<Vec<u8>>, StorageError> {
+        self.shared.kept_history(most)
+    }
+
+    /// Keeps bytes that may be lost at any time, in the place of those kept before. Not flushed. Blocking.
+    pub fn keep_history(&self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.shared.keep_history(bytes)
+    }
+
     /// Free bytes of the file system when last measured.
     pub fn free_space(&self) -> u64 {
         self.shared.gauge.free()

@@ -4,6 +4,7 @@
 //! parts. Formats, crash assumptions and recovery rules are written down in docs/STORAGE.md.
 
 pub mod backup;
+mod cache;
 mod engine;
 mod error;
 mod hold;

@@ -26,7 +26,23 @@ pub(crate) fn all(witness: &mut Witness) {
     clients(witness);
     delete(witness);
     node(witness);
+    history(witness);
     backup(witness);
+}
+
+fn history(witness: &mut Witness) {
+    let node = witness.see(("getHistory", 200), "/v1/history", &[], NOBODY).json();
+    assert_eq!((&node["kept"], &node["step_ms"]), (&json!(true), &json!(1_000)), "{node}");
+    let path = "/v1/history?topic=empty&window=7d&series=produced_bytes_per_s";
+    let topic = witness.see(("getHistory", 200), path, &[], NOBODY).json();
+    assert!(topic["series"]["produced_bytes_per_s"].is_array() && topic["step_ms"] == 60_000, "{topic}");
+    for wrong in
+        ["window=1m", "series=colour", "topic=-", "topic=a&group=b", "topic=empty&series=lag_seconds"]
+    {
+        witness.see(("getHistory", 400), &format!("/v1/history?{wrong}"), &[], NOBODY);
+    }
+    witness.see(("getHistory", 404), "/v1/history?topic=nothing", &[], NOBODY);
+    witness.see(("getHistory", 404), "/v1/history?group=nothing", &[], NOBODY);
 }
 
 fn topics(witness: &mut Witness) {

@@ -1,0 +1,280 @@
+//! One sample: what was counted since the one before, and what is now.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::broker::clock;
+use crate::broker::handle::Broker;
+use crate::machine::{Group, Machine, Topic};
+use crate::model::{Distribution, GroupId, Timestamp, TopicId, WAITERS_MAX};
+use crate::observe::history::{Measure, Subject, SubjectKind};
+use crate::observe::{OfSubscription as Of, OfTopic, Table, Traffic};
+
+use super::walk::Walk;
+
+/// Which objects are remembered is thought over every so many samples.
+const CHOOSE_EVERY: u64 = 10;
+
+/// What a topic and a subscription count.
+type TopicCounts = [u64; OfTopic::COUNT];
+type GroupCounts = [u64; Of::COUNT];
+
+/// Takes samples; it knows the one before.
+#[derive(Debug, Default)]
+pub(super) struct Sampler {
+    taken: u64,
+    before: Option<Before>,
+    walk: Walk,
+    topics: BTreeMap<TopicId, TopicCounts>,
+    groups: BTreeMap<GroupId, GroupCounts>,
+    /// What objects had counted when it was last thought over which are remembered.
+    produced: BTreeMap<TopicId, u64>,
+    delivered: BTreeMap<GroupId, u64>,
+}
+
+/// What the sample before read of the node.
+#[derive(Debug)]
+struct Before {
+    at: Instant,
+    totals: (TopicCounts, GroupCounts),
+    speed: [Distribution; 3],
+}
+
+impl Sampler {
+    /// Takes a sample. Reads the index, so not for async threads.
+    pub(super) fn sample(&mut self, broker: &Broker) {
+        let core = &broker.core;
+        let machine = core.machine.snapshot();
+        let wall = clock::wall_time();
+        // Ages are told in log time, as everywhere; the curve runs on the wall clock, as its readers do.
+        let now = wall.max(machine.now());
+        if self.taken.is_multiple_of(CHOOSE_EVERY) {
+            self.choose(broker, &machine);
+        }
+        self.taken += 1;
+        self.walk.look(broker, &machine, now);
+        let taken = Instant::now();
+        let traffic = &core.traffic;
+        let totals = traffic.totals();
+        let speed = [core.replication.log().fsyncs(), traffic.produce.read(), traffic.end_to_end.read()];
+        let mut node = self.walk.of_all(now);
+        node.extend(now_of_node(broker));
+        let mut objects = Vec::new();
+        if let Some(before) = &self.before {
+            let elapsed = taken.duration_since(before.at).as_secs_f64();
+            node.extend(topic_rates((&before.totals.0, &totals.0), elapsed));
+            node.extend(group_rates((&before.totals.1, &totals.1), elapsed));
+            let place = Of::DeliveredBytes as usize;
+            node.push((Measure::DeliveredBytes, rate((&before.totals.1, &totals.1), place, elapsed)));
+            node.extend(speeds(&before.speed, &speed));
+            objects = self.objects(broker, &machine, (now, elapsed));
+        }
+        self.before = Some(Before { at: taken, totals, speed });
+        let mut history = core.remembered();
+        history.note(wall, &Subject::Node, &node);
+        for (subject, values) in &objects {
+            history.note(wall, subject, values);
+        }
+    }
+
+    /// What is known of every remembered topic and group.
+    fn objects(
+        &mut self,
+        broker: &Broker,
+        machine: &Machine,
+        (now, elapsed): (Timestamp, f64),
+    ) -> Vec<(Subject, Vec<(Measure, f32)>)> {
+        let remembered: Vec<Subject> = {
+            let history = broker.core.remembered();
+            let of = |kind| history.subjects(kind).cloned();
+            of(SubjectKind::Topic).chain(of(SubjectKind::Group)).collect()
+        };
+        let traffic = &broker.core.traffic;
+        let (topics, groups) = (std::mem::take(&mut self.topics), std::mem::take(&mut self.groups));
+        let mut objects = Vec::with_capacity(remembered.len());
+        for subject in remembered {
+            let mut values = Vec::new();
+            match &subject {
+                Subject::Node => {}
+                Subject::Topic(name) => {
+                    let Some((id, _)) = machine.topic(name) else { continue };
+                    let counts = traffic.topics.read(&id);
+                    if let Some(before) = topics.get(&id) {
+                        values.extend(topic_rates((before, &counts), elapsed));
+                    }
+                    self.topics.insert(id, counts);
+                }
+                Subject::Group(name) => {
+                    let Some((id, group)) = machine.group(name) else { continue };
+                    let counts = counted(traffic, machine, (id, group));
+                    values = self.walk.of_group(name, now);
+                    if let Some(before) = groups.get(&id) {
+                        values.extend(group_rates((before, &counts), elapsed));
+                    }
+                    self.groups.insert(id, counts);
+                }
+            }
+            objects.push((subject, values));
+        }
+        objects
+    }
+
+    /// Thinks over which topics and groups are remembered: those that did most since the last time, and of groups also
+    /// those with the most lag.
+    fn choose(&mut self, broker: &Broker, machine: &Machine) {
+        let traffic = &broker.core.traffic;
+        let produced: BTreeMap<TopicId, u64> =
+            by_object(&traffic.topics, OfTopic::ProducedMessages as usize).collect();
+        let mut delivered: BTreeMap<GroupId, u64> = BTreeMap::new();
+        for ((_, group), count) in by_object(&traffic.subscriptions, Of::DeliveredMessages as usize) {
+            *delivered.entry(group).or_default() += count;
+        }
+        let topic = |(id, topic): (TopicId, &Topic)| {
+            (Subject::Topic(topic.name.clone()), growth(&id, (&self.produced, &produced)))
+        };
+        let topics: Vec<(Subject, u64)> = machine.topics().map(topic).collect();
+        let group = |(id, group): (GroupId, &Group)| {
+            let weight =
+                growth(&id, (&self.delivered, &delivered)).saturating_add(self.walk.lag(&group.name));
+            (Subject::Group(group.name.clone()), weight)
+        };
+        let groups: Vec<(Subject, u64)> = machine.groups().map(group).collect();
+        let mut history = broker.core.remembered();
+        history.choose(SubjectKind::Topic, &topics);
+        history.choose(SubjectKind::Group, &groups);
+        drop(history);
+        (self.produced, self.delivered) = (produced, delivered);
+    }
+}
+
+/// One counter of every object.
+fn by_object<K: Ord + Clone>(table: &Table<K>, place: usize) -> impl Iterator<Item = (K, u64)> {
+    table.totals([&[place]]).into_iter().map(|(key, [count])| (key, count))
+}
+
+/// By how much an object's counter grew; one that was not there before began at 0.
+fn growth<K: Ord>(key: &K, (before, after): (&BTreeMap<K, u64>, &BTreeMap<K, u64>)) -> u64 {
+    let count = |counts: &BTreeMap<K, u64>| counts.get(key).copied().unwrap_or(0);
+    count(after).saturating_sub(count(before))
+}
+
+/// What a group counted in all its topics.
+fn counted(traffic: &Traffic, machine: &Machine, (id, group): (GroupId, &Group)) -> GroupCounts {
+    let mut sum = [0; Of::COUNT];
+    for subscription in &group.settings.subscriptions {
+        let Some((topic, _)) = machine.topic(&subscription.topic) else { continue };
+        let counts: GroupCounts = traffic.subscriptions.read(&(topic, id));
+        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+    sum
+}
+
+/// What the node is like at this moment.
+fn now_of_node(broker: &Broker) -> Vec<(Measure, f32)> {
+    let core = &broker.core;
+    let log = core.replication.log();
+    let waiters = WAITERS_MAX - core.waiter_room.available_permits();
+    let mut values = vec![
+        (Measure::LogBytes, as_value(log.size_bytes())),
+        (Measure::DiskFreeBytes, as_value(log.free_space())),
+        (Measure::Waiters, as_value(wide(waiters))),
+    ];
+    if let Some(count) = core.doors.get() {
+        let [connections, sockets] = count();
+        values.push((Measure::Connections, as_value(connections)));
+        values.push((Measure::Sockets, as_value(sockets)));
+    }
+    values
+}
+
+fn topic_rates(counts: (&TopicCounts, &TopicCounts), elapsed: f64) -> [(Measure, f32); 2] {
+    [
+        (Measure::ProducedMessages, rate(counts, OfTopic::ProducedMessages as usize, elapsed)),
+        (Measure::ProducedBytes, rate(counts, OfTopic::ProducedBytes as usize, elapsed)),
+    ]
+}
+
+fn group_rates(counts: (&GroupCounts, &GroupCounts), elapsed: f64) -> [(Measure, f32); 6] {
+    let sum = |of: &[Of]| of.iter().map(|of| rate(counts, *of as usize, elapsed)).sum();
+    [
+        (Measure::DeliveredMessages, sum(&[Of::DeliveredMessages])),
+        (Measure::AckedMessages, sum(&[Of::Acked])),
+        (Measure::NackedDeliveries, sum(&[Of::Nacked, Of::Rejected])),
+        (Measure::FailedDeliveries, sum(&[Of::Nacked, Of::Rejected, Of::LeaseExpired, Of::ConnectionLost])),
+        (Measure::RetriedMessages, sum(&[Of::Retried])),
+        (Measure::DeadLetteredMessages, sum(&[Of::DeadMaxAttempts, Of::DeadRejected, Of::DeadExpired])),
+    ]
+}
+
+/// By how much a counter grew in a second.
+fn rate<const N: usize>((before, after): (&[u64; N], &[u64; N]), place: usize, elapsed: f64) -> f32 {
+    let at = |counts: &[u64; N]| counts.get(place).copied().unwrap_or(0);
+    let grown = at(after).saturating_sub(at(before));
+    as_f32(grown as f64 / elapsed)
+}
+
+/// What histograms count in one second.
+const MICROS: f64 = 1e6;
+const MILLIS: f64 = 1e3;
+
+/// How fast things were since the sample before; nothing of what did not happen.
+fn speeds(before: &[Distribution; 3], after: &[Distribution; 3]) -> Vec<(Measure, f32)> {
+    let [fsync, produce, end_to_end] = std::array::from_fn(|place| {
+        let (before, after) = (before.get(place)?, after.get(place)?);
+        Some(after.since(before))
+    });
+    let asked = [
+        (Measure::FsyncP50, &fsync, 0.5, MICROS),
+        (Measure::FsyncP99, &fsync, 0.99, MICROS),
+        (Measure::ProduceP99, &produce, 0.99, MICROS),
+        (Measure::EndToEndP99, &end_to_end, 0.99, MILLIS),
+    ];
+    let found = |(measure, grown, share, units): (Measure, &Option<Distribution>, f64, f64)| {
+        let value = grown.as_ref()?.quantile(share)?;
+        Some((measure, as_f32(value / units)))
+    };
+    asked.into_iter().filter_map(found).collect()
+}
+
+/// A count as it is kept.
+pub(super) fn as_value(count: u64) -> f32 {
+    count as f32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven digits are more than a curve shows")]
+fn as_f32(value: f64) -> f32 {
+    value as f32
+}
+
+pub(super) fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_for_a_second_and_causes_add_up() {
+        let mut after = [0; Of::COUNT];
+        for (of, count) in [(Of::Acked, 30), (Of::Nacked, 2), (Of::LeaseExpired, 4), (Of::DeadExpired, 6)] {
+            after[of as usize] = count;
+        }
+        let rates = group_rates((&[0; Of::COUNT], &after), 2.0);
+        let of = |measure| rates.iter().find(|(known, _)| *known == measure).map(|(_, rate)| *rate);
+        assert_eq!(of(Measure::AckedMessages), Some(15.0));
+        assert_eq!((of(Measure::NackedDeliveries), of(Measure::FailedDeliveries)), (Some(1.0), Some(3.0)));
+        assert_eq!(of(Measure::DeadLetteredMessages), Some(3.0));
+    }
+
+    #[test]
+    fn there_is_no_speed_of_what_did_not_happen() {
+        let quiet = Distribution { bounds: &[1_000, 2_000], counts: vec![5, 5, 5], sum: 1 };
+        let busy = Distribution { bounds: &[1_000, 2_000], counts: vec![5, 15, 5], sum: 1 };
+        let before = [quiet.clone(), quiet.clone(), quiet.clone()];
+        let found = speeds(&before, &[quiet.clone(), busy, quiet]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, Measure::ProduceP99);
+        assert!((found[0].1 - 0.001_99).abs() < 1e-6, "{found:?}");
+    }
+}

@@ -1,0 +1,144 @@
+//! The recent past, so that curves have a beginning at first paint and rules can be tried against what was.
+//!
+//! Rings of three grains ([`Window`]): 600 steps of a second, 2,160 of ten, 10,080 of a minute, 12,840 in all, four
+//! bytes a value. So the node takes 1.1 MiB, a topic 100 KiB and a group 540 KiB, at most and only after a week: a ring
+//! grows with what it holds. Of topics and groups the [`HISTORY_TOPICS_MAX`] and [`HISTORY_GROUPS_MAX`] with the most
+//! to tell are remembered, about 33 MiB in all.
+//!
+//! A step of which nothing is known is a gap, and never 0. All of it is a cache: what is lost is a gap.
+
+mod file;
+mod measure;
+mod ring;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{HISTORY_GROUPS_MAX, HISTORY_TOPICS_MAX, Timestamp};
+
+pub use file::Unusable;
+pub use measure::{Measure, Subject, SubjectKind, UnknownMeasure};
+pub use ring::{Curves, Window};
+
+use ring::Track;
+
+/// An object that is not remembered takes the place of one that is when it has this many times as much to tell. Less,
+/// and two that are about equal would take turns, and neither would have a past.
+const MUCH_MORE: u64 = 2;
+
+/// Everything that is remembered.
+#[derive(Debug, Default)]
+pub struct History {
+    tracks: BTreeMap<Subject, Track>,
+}
+
+impl History {
+    /// Takes in what is known of a subject at `now`; what is not told is a gap. Of the node, and of what was chosen
+    /// ([`History::choose`]), nothing else.
+    pub fn note(&mut self, now: Timestamp, subject: &Subject, values: &[(Measure, f32)]) {
+        if *subject == Subject::Node && !self.tracks.contains_key(subject) {
+            self.tracks.insert(Subject::Node, Track::new(SubjectKind::Node));
+        }
+        if let Some(track) = self.tracks.get_mut(subject) {
+            track.note(now, values);
+        }
+    }
+
+    /// What is remembered of a subject; none when it is not among the remembered.
+    #[must_use]
+    pub fn curves(
+        &self,
+        subject: &Subject,
+        measures: &[Measure],
+        window: Window,
+        now: Timestamp,
+    ) -> Option<Curves> {
+        Some(self.tracks.get(subject)?.read(measures, window, now))
+    }
+
+    /// The remembered subjects of a kind.
+    pub fn subjects(&self, kind: SubjectKind) -> impl Iterator<Item = &Subject> {
+        self.tracks.keys().filter(move |subject| subject.kind() == kind)
+    }
+
+    /// Chooses which objects of a kind are remembered, of all there are, each with how much it has to tell. What is
+    /// gone is forgotten. While there is room for all, all are; else the one with the least to tell makes room for one
+    /// with much more.
+    pub fn choose(&mut self, kind: SubjectKind, all: &[(Subject, u64)]) {
+        let most = match kind {
+            SubjectKind::Node => return,
+            SubjectKind::Topic => HISTORY_TOPICS_MAX,
+            SubjectKind::Group => HISTORY_GROUPS_MAX,
+        };
+        let there: BTreeSet<&Subject> = all.iter().map(|(subject, _)| subject).collect();
+        self.tracks.retain(|subject, _| subject.kind() != kind || there.contains(subject));
+        let (mut kept, mut others): (Vec<_>, Vec<_>) =
+            all.iter().partition(|(subject, _)| self.tracks.contains_key(subject));
+        others.sort_by_key(|(_, weight)| Reverse(*weight));
+        kept.sort_by_key(|(_, weight)| *weight);
+        let mut least = kept.iter();
+        let mut room = most.saturating_sub(kept.len());
+        for (subject, weight) in others {
+            if room > 0 {
+                room -= 1;
+            } else {
+                let Some((yielding, less)) = least.next() else { return };
+                if *weight <= less.saturating_mul(MUCH_MORE) {
+                    return;
+                }
+                self.tracks.remove(yielding);
+            }
+            self.tracks.insert(subject.clone(), Track::new(kind));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(number: usize) -> Subject {
+        Subject::Topic(format!("t{number}").parse().unwrap())
+    }
+
+    fn kept(history: &History) -> BTreeSet<Subject> {
+        history.subjects(SubjectKind::Topic).cloned().collect()
+    }
+
+    #[test]
+    fn who_has_much_more_to_tell_takes_the_place_of_the_quietest() {
+        let mut history = History::default();
+        let many = HISTORY_TOPICS_MAX + 2;
+        let mut all: Vec<(Subject, u64)> = (0..many).map(|number| (topic(number), 10)).collect();
+        history.choose(SubjectKind::Topic, &all[..many - 2]);
+        let first = kept(&history);
+        assert_eq!(first.len(), HISTORY_TOPICS_MAX);
+        history.choose(SubjectKind::Topic, &all);
+        assert_eq!(kept(&history), first, "as much is not more");
+        all[many - 1].1 = 20;
+        history.choose(SubjectKind::Topic, &all);
+        assert_eq!(kept(&history), first, "nor is twice as much");
+        all[many - 1].1 = 21;
+        all[3].1 = 2;
+        history.choose(SubjectKind::Topic, &all);
+        let second = kept(&history);
+        assert!(second.contains(&topic(many - 1)) && !second.contains(&topic(3)), "{second:?}");
+        all.remove(0);
+        history.choose(SubjectKind::Topic, &all);
+        let third = kept(&history);
+        assert!(!third.contains(&topic(0)) && third.len() == HISTORY_TOPICS_MAX, "what is gone made room");
+    }
+
+    #[test]
+    fn what_was_not_chosen_is_not_remembered_and_the_node_always_is() {
+        let mut history = History::default();
+        let now = Timestamp(1_790_000_000_000);
+        history.note(now, &topic(1), &[(Measure::ProducedMessages, 1.0)]);
+        history.note(now, &Subject::Node, &[(Measure::ProducedMessages, 1.0)]);
+        let read = |subject: &Subject| {
+            let found = history.curves(subject, &[Measure::ProducedMessages], Window::TenMinutes, now)?;
+            Some(found.values(Measure::ProducedMessages).to_vec())
+        };
+        assert_eq!((read(&topic(1)), read(&Subject::Node)), (None, Some(vec![Some(1.0)])));
+    }
+}
