@@ -18,5 +18,6 @@ mod hostile;
 mod house;
 mod looks;
 mod rig;
+mod speed;
 #[path = "../support/mod.rs"]
 mod support;
