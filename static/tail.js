@@ -4,7 +4,7 @@
   const ROWS_MAX = 200, TEXT_MAX = 300, AGAIN_MS_MAX = 10000;
   const box = document.getElementById("tail"), rows = document.getElementById("tail-rows");
   const pause = document.getElementById("tail-pause"), resume = document.getElementById("tail-resume");
-  const state = document.getElementById("tail-state");
+  const state = document.getElementById("tail-state"), words = box.dataset;
   let stop = null, lastId = null, again = 500;
 
   const cell = (row, label, text, kind) => {
@@ -15,16 +15,16 @@
   };
   const show = (message) => {
     const row = document.createElement("tr");
-    cell(row, "Accepted", message.accepted_at);
+    cell(row, words.accepted, message.accepted_at);
     const link = document.createElement("a");
     link.href = "/messages/" + encodeURIComponent(message.id);
     link.textContent = message.id;
-    const head = cell(row, "Message", "", "th");
+    const head = cell(row, words.message, "", "th");
     head.scope = "row";
     head.appendChild(link);
-    cell(row, "Tag", message.tag ?? "–");
-    const text = message.encoding === "base64" ? "bytes" : message.body;
-    cell(row, "Payload", text.length > TEXT_MAX ? text.slice(0, TEXT_MAX) + "…" : text).className = "preview";
+    cell(row, words.tag, message.tag ?? "–");
+    const text = message.encoding === "base64" ? words.bytes : message.body;
+    cell(row, words.payload, text.length > TEXT_MAX ? text.slice(0, TEXT_MAX) + "…" : text).className = "preview";
     rows.prepend(row);
     while (rows.children.length > ROWS_MAX) rows.lastElementChild.remove();
   };
@@ -39,8 +39,8 @@
     if (data.length === 0) return;
     const told = JSON.parse(data.join("\n"));
     if (name === "message") show(told);
-    else if (name === "skipped") state.textContent = "messages were skipped: retention was faster";
-    else if (name === "end") state.textContent = "ended: " + told.reason;
+    else if (name === "skipped") state.textContent = words.skipped;
+    else if (name === "end") state.textContent = words.ended + ": " + told.reason;
   };
   const follow = async () => {
     const own = new AbortController();
@@ -49,10 +49,10 @@
       const headers = lastId ? { "Last-Event-ID": lastId } : {};
       const answer = await fetch(box.dataset.source, { headers, signal: own.signal });
       if (!answer.ok) {
-        state.textContent = "refused: " + (await answer.json()).detail;
+        state.textContent = words.refused + ": " + (await answer.json()).detail;
         return;
       }
-      state.textContent = "live";
+      state.textContent = words.live;
       again = 500;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
@@ -67,7 +67,7 @@
       // Lost, or paused; both are seen below.
     }
     if (own.signal.aborted) return;
-    state.textContent = "connection lost, trying again";
+    state.textContent = words.lost;
     again = Math.min(again * 2, AGAIN_MS_MAX);
     setTimeout(() => { if (stop === own) follow(); }, again);
   };
@@ -78,11 +78,11 @@
   pause.addEventListener("click", () => {
     stop?.abort();
     halt(true);
-    state.textContent = "paused";
+    state.textContent = words.paused;
   });
   resume.addEventListener("click", () => {
     halt(false);
-    state.textContent = "connecting";
+    state.textContent = words.connecting;
     follow();
   });
   box.hidden = false;

@@ -9,6 +9,7 @@ use axum::routing::get;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Where the pages find what they need besides themselves.
+#[derive(Debug)]
 pub(super) struct Assets {
     /// Path of the style sheet.
     pub(super) style: String,

@@ -3,17 +3,18 @@
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
-use super::assets::{ASSETS, Assets};
 use super::desk::Desk;
-use super::fields::{Asked, address};
+use super::fields::address;
 use super::form::Form;
 use super::format::filters;
+use super::frame::{Frame, Section};
 use super::visible::visible;
-use super::{oops, page};
+use super::visit::Visit;
+use super::words::Work;
 use crate::broker::{ClientView, Dismissed};
 use crate::model::{ClientId, GroupName};
 
@@ -27,8 +28,8 @@ pub(super) fn routes() -> Router<Desk> {
 #[derive(Template)]
 #[template(path = "clients.html")]
 struct ClientsTemplate<'a> {
-    assets: &'a Assets,
-    token: &'a str,
+    frame: Frame,
+    words: &'static Work,
     /// Only members of this group, if it is filled in.
     group: &'a str,
     clients: &'a [ClientRow],
@@ -41,41 +42,39 @@ struct ClientRow {
     name: String,
 }
 
-async fn list(State(desk): State<Desk>, Asked(asked): Asked, headers: HeaderMap) -> Response {
-    let read =
-        asked.parsed::<GroupName>("group").and_then(|group| Ok((group, asked.parsed::<ClientId>("cursor")?)));
+async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
+    let read = visit
+        .fields
+        .parsed::<GroupName>("group")
+        .and_then(|group| Ok((group, visit.fields.parsed::<ClientId>("cursor")?)));
     let (group, cursor) = match read {
         Ok(read) => read,
-        Err(error) => return oops::refused(StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
     };
     let named = group.as_ref().map(ToString::to_string).unwrap_or_default();
     let found = desk.broker.look(move |broker| Ok(broker.clients(cursor, group.as_ref(), ROWS))).await;
     let found = match found {
         Ok(found) => found,
-        Err(error) => return oops::failed(&error),
+        Err(error) => return visit.failed(&desk, &error),
     };
     let row = |view: ClientView| ClientRow { name: visible(&view.name).into_owned(), view };
     let clients: Vec<ClientRow> = found.rows.into_iter().map(row).collect();
     let pairs =
         |cursor: &str| address("/clients", [("group", Some(named.as_str())), ("cursor", Some(cursor))]);
     let next = found.next_cursor.as_deref().map(pairs);
-    let form = desk.csrf.token(&headers);
-    let template =
-        ClientsTemplate { assets: &ASSETS, token: &form.token, group: &named, clients: &clients, next };
-    form.with(page::respond(page::render(&template)))
+    let (frame, words) = (visit.frame(&desk, Section::Clients), Work::of(visit.lang));
+    visit.page(&ClientsTemplate { frame, words, group: &named, clients: &clients, next })
 }
 
 async fn disconnect(State(desk): State<Desk>, Path(id): Path<String>, form: Form) -> Response {
-    let gone = || oops::refused(StatusCode::NOT_FOUND, "This client is not there, or not any more.");
+    let words = Work::of(form.visit.lang);
+    let gone = || form.visit.oops(&desk, StatusCode::NOT_FOUND, words.no_client);
     let Ok(id) = id.parse::<ClientId>() else { return gone() };
     match desk.broker.dismiss(id) {
         Dismissed::Done => {
             Redirect::to(&address("/clients", [("group", form.fields.one("group"))])).into_response()
         }
-        Dismissed::NoSocket => {
-            let text = "This client speaks plain HTTP: between two calls there is nothing to disconnect.";
-            oops::refused(StatusCode::CONFLICT, text)
-        }
+        Dismissed::NoSocket => form.visit.oops(&desk, StatusCode::CONFLICT, words.no_socket),
         Dismissed::Unknown => gone(),
     }
 }

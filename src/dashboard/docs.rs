@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use askama::Template;
 use axum::response::Response;
 
-use super::assets::{ASSETS, Assets};
 use super::contract::Contract;
+use super::format::filters;
+use super::frame::Frame;
 use super::page::{self, RenderError};
 
 /// The contract, word for word as it is served.
@@ -36,14 +37,14 @@ impl ProblemPage {
     /// The answer that carries the page.
     #[must_use]
     pub fn respond(&self) -> Response {
-        page::guard(page::respond(page::render(&ProblemTemplate { assets: &ASSETS, problem: self })))
+        page::guard(page::respond(page::render(&ProblemTemplate { frame: Frame::plain(), problem: self })))
     }
 }
 
 #[derive(Template)]
 #[template(path = "problem.html")]
 struct ProblemTemplate<'a> {
-    assets: &'a Assets,
+    frame: Frame,
     problem: &'a ProblemPage,
 }
 
@@ -55,13 +56,13 @@ pub fn docs_page(problems: &[ProblemPage]) -> Response {
 
 fn docs(problems: &[ProblemPage]) -> Result<String, RenderError> {
     let contract = CONTRACT.as_ref().map_err(|error| RenderError::Contract(error.clone()))?;
-    page::render(&DocsTemplate { assets: &ASSETS, contract, problems })
+    page::render(&DocsTemplate { frame: Frame::plain(), contract, problems })
 }
 
 #[derive(Template)]
 #[template(path = "docs.html")]
 struct DocsTemplate<'a> {
-    assets: &'a Assets,
+    frame: Frame,
     contract: &'a Contract,
     problems: &'a [ProblemPage],
 }
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_problem_page_says_what_it_means_and_what_to_do() {
-        let html = page::render(&ProblemTemplate { assets: &ASSETS, problem: &STALE }).unwrap();
+        let html = page::render(&ProblemTemplate { frame: Frame::plain(), problem: &STALE }).unwrap();
         for text in ["stale", "412", STALE.meaning, STALE.remedy, "does not help", "It is &#60;not&#62;"] {
             assert!(html.contains(text), "{text}");
         }

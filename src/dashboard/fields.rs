@@ -3,13 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
-use axum::http::request::Parts;
-use axum::response::Response;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-
-use super::oops;
 
 /// Most fields of one form: as many dead letters as a page shows can be chosen, and some.
 const FIELDS_MAX: usize = 1_200;
@@ -51,7 +45,17 @@ impl Fields {
 
     /// The first field of that name as it is; none when it is missing.
     pub(super) fn raw(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.pairs().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// All of them.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What to show in an input: what was filled in before, else nothing.
+    pub(super) fn kept(&self, name: &str) -> &str {
+        self.raw(name).unwrap_or_default()
     }
 
     /// All fields of that name.
@@ -71,20 +75,6 @@ impl Fields {
             return Ok(None);
         };
         text.parse().map(Some).map_err(|error: T::Err| FieldError::new(name, error.to_string()))
-    }
-}
-
-/// The fields in the address of a request.
-#[derive(Debug)]
-pub(super) struct Asked(pub(super) Fields);
-
-impl<S: Send + Sync> FromRequestParts<S> for Asked {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asked, Response> {
-        let odd =
-            || oops::refused(StatusCode::BAD_REQUEST, "The address has too many fields, or is not UTF-8.");
-        Fields::parse(parts.uri.query().unwrap_or_default()).map(Asked).ok_or_else(odd)
     }
 }
 

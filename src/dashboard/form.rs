@@ -9,7 +9,8 @@ use axum::response::Response;
 
 use super::desk::Desk;
 use super::fields::Fields;
-use super::oops;
+use super::visit::{FormError, Visit};
+use super::words::Common;
 
 /// Largest form, in bytes: a body that may be edited, with every byte of it written as three.
 const FORM_BYTES_MAX: usize = 1 << 20;
@@ -23,6 +24,8 @@ pub(super) struct Form {
     pub(super) fields: Fields,
     /// The headers it came with.
     pub(super) headers: HeaderMap,
+    /// Who asks, for the answer.
+    pub(super) visit: Visit,
 }
 
 impl FromRequest<Desk> for Form {
@@ -30,31 +33,30 @@ impl FromRequest<Desk> for Form {
 
     async fn from_request(request: Request, desk: &Desk) -> Result<Form, Response> {
         let (parts, body) = request.into_parts();
-        let headers = parts.headers;
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return Err(oops::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "This address takes forms."));
+        let visit = Visit::of(&parts, desk);
+        match read(desk, &parts.headers, body, visit.common()).await {
+            Ok(fields) => Ok(Form { fields, headers: parts.headers, visit }),
+            Err(error) => Err(visit.oops(desk, error.status, &error.text)),
         }
-        let fields = read(body).await?;
-        if !desk.csrf.admits(&headers, &fields) {
-            return Err(oops::refused(
-                StatusCode::FORBIDDEN,
-                "This form was not sent from a page of this broker, or the broker was started again since. Go back, reload \
-                 the page and send it once more.",
-            ));
-        }
-        Ok(Form { fields, headers })
     }
 }
 
-async fn read(body: Body) -> Result<Fields, Response> {
-    let late = |_| oops::refused(StatusCode::REQUEST_TIMEOUT, "The form did not arrive in time.");
-    let read =
-        tokio::time::timeout(ARRIVAL, axum::body::to_bytes(body, FORM_BYTES_MAX)).await.map_err(late)?;
-    let large =
-        |_| oops::refused(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large: at most 1 MiB is taken.");
-    let bytes = read.map_err(large)?;
-    let odd = || oops::refused(StatusCode::BAD_REQUEST, "The form has too many fields, or is not UTF-8.");
-    std::str::from_utf8(&bytes).ok().and_then(Fields::parse).ok_or_else(odd)
+async fn read(desk: &Desk, headers: &HeaderMap, body: Body, words: &Common) -> Result<Fields, FormError> {
+    let refused = |status, text: &str| FormError { status, text: text.to_owned() };
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, words.form_kind));
+    }
+    let late = |_| refused(StatusCode::REQUEST_TIMEOUT, words.form_late);
+    let read = tokio::time::timeout(ARRIVAL, axum::body::to_bytes(body, FORM_BYTES_MAX));
+    let large = |_| refused(StatusCode::PAYLOAD_TOO_LARGE, words.form_large);
+    let bytes = read.await.map_err(late)?.map_err(large)?;
+    let odd = || refused(StatusCode::BAD_REQUEST, words.form_odd);
+    let fields = std::str::from_utf8(&bytes).ok().and_then(Fields::parse).ok_or_else(odd)?;
+    if desk.csrf.admits(headers, &fields) {
+        Ok(fields)
+    } else {
+        Err(refused(StatusCode::FORBIDDEN, words.form_foreign))
+    }
 }

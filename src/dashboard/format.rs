@@ -59,8 +59,25 @@ pub(super) fn moment(time: &Timestamp) -> String {
     format!("{} UTC", seconds.replace('T', " "))
 }
 
+/// A text with its places filled in: `{0}` by the first of `parts`, `{1}` by the second.
+pub(super) fn with(text: &str, parts: &[&dyn std::fmt::Display]) -> String {
+    let mut pieces = text.split('{');
+    let mut filled = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (place, rest) = piece.split_once('}').unwrap_or((piece, ""));
+        match place.parse::<usize>().ok().and_then(|at| parts.get(at)) {
+            Some(part) => filled.push_str(&part.to_string()),
+            None => filled.push_str(UNKNOWN),
+        }
+        filled.push_str(rest);
+    }
+    filled
+}
+
 /// The same, as filters that the templates can name.
 pub(super) mod filters {
+    use std::fmt::Display;
+
     use crate::model::Timestamp;
 
     type Filtered = Result<String, askama::Error>;
@@ -106,6 +123,19 @@ pub(super) mod filters {
     pub(in crate::dashboard) fn moment(time: &Timestamp, _: &dyn askama::Values) -> Filtered {
         Ok(super::moment(time))
     }
+
+    pub(in crate::dashboard) fn with(text: &str, _: &dyn askama::Values, part: impl Display) -> Filtered {
+        Ok(super::with(text, &[&part]))
+    }
+
+    pub(in crate::dashboard) fn with2(
+        text: &str,
+        _: &dyn askama::Values,
+        first: impl Display,
+        second: impl Display,
+    ) -> Filtered {
+        Ok(super::with(text, &[&first, &second]))
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +150,12 @@ mod tests {
         assert_eq!(count(Some(0)), "0");
         assert_eq!(duration(Some(0)), "0 ms");
         assert_eq!(bytes(Some(0)), "0 B");
+    }
+
+    #[test]
+    fn places_are_filled_once() {
+        assert_eq!(with("{0} of {1}: {0}", &[&"{1}", &2]), "{1} of 2: {1}");
+        assert_eq!((with("plain", &[]), with("{0} {7}", &[&1])), ("plain".to_owned(), "1 –".to_owned()));
     }
 
     #[test]

@@ -3,16 +3,17 @@
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{get, post};
 
-use super::assets::{ASSETS, Assets};
 use super::desk::Desk;
-use super::fields::{Asked, address};
+use super::fields::address;
 use super::form::Form;
 use super::format::filters;
-use super::{oops, page};
+use super::frame::{Frame, Section};
+use super::visit::Visit;
+use super::words::{Common, Lang, Letters, Work};
 use crate::broker::JobView;
 use crate::dashboard::visible::visible;
 use crate::model::{DeadLetterFilter, JobId};
@@ -30,7 +31,8 @@ pub(super) fn routes() -> Router<Desk> {
 #[derive(Template)]
 #[template(path = "jobs.html")]
 struct JobsTemplate<'a> {
-    assets: &'a Assets,
+    frame: Frame,
+    words: &'static Work,
     jobs: &'a [JobRow],
     next: Option<String>,
 }
@@ -38,8 +40,8 @@ struct JobsTemplate<'a> {
 #[derive(Template)]
 #[template(path = "job.html")]
 struct JobTemplate<'a> {
-    assets: &'a Assets,
-    token: &'a str,
+    frame: Frame,
+    words: &'static Work,
     job: &'a JobRow,
 }
 
@@ -54,12 +56,12 @@ struct JobRow {
 }
 
 impl JobRow {
-    fn of(view: JobView) -> JobRow {
+    fn of(view: JobView, lang: Lang) -> JobRow {
         let percent = match view.ended_at {
             Some(_) if view.state == "done" => 100,
             _ => (view.looked * 100).checked_div(view.total).unwrap_or(0).min(100),
         };
-        JobRow { percent, filter: asked_for(&view.filter), view }
+        JobRow { percent, filter: asked_for(&view.filter, lang), view }
     }
 
     fn runs(&self) -> bool {
@@ -68,47 +70,48 @@ impl JobRow {
 }
 
 /// A filter as pairs of a word and a text.
-fn asked_for(filter: &DeadLetterFilter) -> Vec<(&'static str, String)> {
+fn asked_for(filter: &DeadLetterFilter, lang: Lang) -> Vec<(&'static str, String)> {
+    let (words, common) = (Letters::of(lang), Common::of(lang));
     let texts = [
-        ("reason", filter.reason.map(|reason| reason.as_str().to_owned())),
-        ("topic", filter.topic.as_ref().map(ToString::to_string)),
-        ("tag", filter.tag.as_deref().map(|text| visible(text).into_owned())),
-        ("key", filter.key.as_deref().map(|text| visible(text).into_owned())),
-        ("failure contains", filter.failure_contains.as_deref().map(|text| visible(text).into_owned())),
-        ("dead from", filter.from.as_ref().map(ToString::to_string)),
-        ("dead before", filter.to.as_ref().map(ToString::to_string)),
+        (words.reason, filter.reason.map(|reason| reason.as_str().to_owned())),
+        (common.topic, filter.topic.as_ref().map(ToString::to_string)),
+        (common.tag, filter.tag.as_deref().map(|text| visible(text).into_owned())),
+        (common.key, filter.key.as_deref().map(|text| visible(text).into_owned())),
+        (words.words_contain, filter.failure_contains.as_deref().map(|text| visible(text).into_owned())),
+        (words.dead_from, filter.from.as_ref().map(ToString::to_string)),
+        (words.dead_before, filter.to.as_ref().map(ToString::to_string)),
     ];
     texts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
 }
 
-async fn list(State(desk): State<Desk>, Asked(asked): Asked) -> Response {
-    let cursor = match asked.parsed::<JobId>("cursor") {
+async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
+    let cursor = match visit.fields.parsed::<JobId>("cursor") {
         Ok(cursor) => cursor,
-        Err(error) => return oops::refused(StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
     };
     let found = desk.broker.jobs(cursor, ROWS);
-    let jobs: Vec<JobRow> = found.rows.into_iter().map(JobRow::of).collect();
+    let jobs: Vec<JobRow> = found.rows.into_iter().map(|view| JobRow::of(view, visit.lang)).collect();
     let next = found.next_cursor.map(|cursor| address("/jobs", [("cursor", Some(cursor.as_str()))]));
-    page::respond(page::render(&JobsTemplate { assets: &ASSETS, jobs: &jobs, next }))
+    let (frame, words) = (visit.frame(&desk, Section::Jobs), Work::of(visit.lang));
+    visit.page(&JobsTemplate { frame, words, jobs: &jobs, next })
 }
 
-async fn show(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+async fn show(State(desk): State<Desk>, Path(id): Path<String>, visit: Visit) -> Response {
     let job = match id.parse::<JobId>().map(|id| desk.broker.job(id)) {
-        Ok(Ok(view)) => JobRow::of(view),
-        Ok(Err(error)) => return oops::failed(&error),
-        Err(_) => return oops::refused(StatusCode::NOT_FOUND, "There is no job of that name."),
+        Ok(Ok(view)) => JobRow::of(view, visit.lang),
+        Ok(Err(error)) => return visit.failed(&desk, &error),
+        Err(_) => return visit.oops(&desk, StatusCode::NOT_FOUND, Work::of(visit.lang).no_job),
     };
-    let form = desk.csrf.token(&headers);
-    let template = JobTemplate { assets: &ASSETS, token: &form.token, job: &job };
-    form.with(page::respond(page::render(&template)))
+    let (frame, words) = (visit.frame(&desk, Section::Jobs), Work::of(visit.lang));
+    visit.page(&JobTemplate { frame, words, job: &job })
 }
 
-async fn cancel(State(desk): State<Desk>, Path(id): Path<String>, _: Form) -> Response {
+async fn cancel(State(desk): State<Desk>, Path(id): Path<String>, form: Form) -> Response {
     let Ok(id) = id.parse::<JobId>() else {
-        return oops::refused(StatusCode::NOT_FOUND, "There is no job of that name.");
+        return form.visit.oops(&desk, StatusCode::NOT_FOUND, Work::of(form.visit.lang).no_job);
     };
     match desk.broker.cancel_job(id).await {
-        Ok(_) => Redirect::to(&format!("/jobs/{id}")).into_response(),
-        Err(error) => oops::failed(&error),
+        Ok(_) => form.visit.lead_on(&format!("/jobs/{id}"), "done"),
+        Err(error) => form.visit.failed(&desk, &error),
     }
 }

@@ -1,9 +1,31 @@
-//! Pages for people. A page is a plain struct of numbers, filled from the broker's views, and a template that shows it;
-//! nothing here decides anything.
+//! Pages for people. A page is a plain struct, filled from the broker's views, and a template that shows it; nothing
+//! here decides anything.
 //!
-//! A page is asked for with `GET` and is made anew each time; what changes something is a form (`form.rs`), which only
-//! our own pages may send (`csrf.rs`). What strangers wrote goes through `visible.rs` and is escaped by the templates.
+//! # How to add a page
+//! 1. `src/dashboard/thing.rs`: a struct with `frame: Frame` and what the page shows, its template beside it in
+//!    `templates/thing.html` (`{% extends "layout.html" %}`, its parts from `macros.html`), and a handler
+//!    `async fn show(State(desk): State<Desk>, visit: Visit)` that ends in `visit.show(&desk, Section::…, |broker, frame,
+//!    visit| …)`. The closure runs where reading the index and the log may block, and asks the broker's views: pages
+//!    never call the HTTP interface of their own node. What needs no such place is answered with
+//!    `visit.page(&Template { frame: visit.frame(&desk, Section::…), … })`, and what cannot be shown with
+//!    `visit.oops(&desk, …)`.
+//! 2. Its route in [`router`], and when the navigation is to list it, a line in `frame::SECTIONS`.
+//! 3. Its texts in a table of their own in `words/`, named in the test there.
+//! 4. What it shows of time and numbers goes through the filters of `format`, so that it looks the same everywhere, and
+//!    an unknown number is "–" and never 0. Texts of strangers go through `visible`.
+//!
+//! # How to add a form
+//! The template puts `{% call m::token(frame) %}` into it. The handler takes a `Form`, which only arrives when it was
+//! sent from a page of ours (`csrf`); when it is done it answers `form.visit.lead_on(path, note)`, and when it cannot be
+//! done it shows the page again (`Visit::again`) with what was filled in and what is wrong. What destroys something asks
+//! for its name (`m::confirm`).
+//!
+//! # Script
+//! Everything works without. A part of a page that is marked `live` is fetched anew while somebody looks at it.
+//!
 //! docs/DASHBOARD.md lists the pages, their bounds, and what they do not do.
+
+#![allow(dead_code, reason = "what the pages share is here before all of them are")]
 
 mod assets;
 mod clients;
@@ -15,18 +37,19 @@ mod docs;
 mod fields;
 mod form;
 mod format;
+mod frame;
 mod gather;
 mod jobs;
 mod messages;
 mod oops;
+mod overview;
 mod page;
 mod scheduled;
-mod status;
 mod visible;
+mod visit;
+mod words;
 
 use axum::Router;
-use axum::extract::State;
-use axum::response::Response;
 use axum::routing::get;
 
 use crate::broker::Broker;
@@ -35,23 +58,15 @@ use desk::Desk;
 pub use docs::{ProblemPage, docs_page};
 pub use gather::About;
 pub use page::RenderError;
-pub use status::{GroupRow, NodeFacts, ROWS_MAX, StatusPage, TopicRow};
 
 /// The pages and their static files, to merge into the node's router.
 pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) -> Router<S> {
     let pages = Router::new()
-        .route("/", get(status))
+        .route("/", get(overview::show))
         .merge(messages::routes())
         .merge(dead_letters::routes())
         .merge(scheduled::routes())
         .merge(jobs::routes())
         .merge(clients::routes());
     page::guarded(pages.with_state(Desk::new(broker, about)).merge(assets::router()))
-}
-
-async fn status(State(desk): State<Desk>) -> Response {
-    let shared = desk.clone();
-    // Lag is counted from the index, and for groups with an SQL filter from the log.
-    let page = desk.broker.look(move |broker| Ok(StatusPage::gather(broker, &shared.about).render())).await;
-    page.map_or_else(|error| oops::failed(&error), page::respond)
 }

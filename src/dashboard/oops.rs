@@ -4,32 +4,32 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::assets::{ASSETS, Assets};
+use super::format::filters;
+use super::frame::Frame;
 use super::page;
 use crate::broker::BrokerError;
 use crate::machine::Refusal;
 
+/// A page with one sentence about what went wrong.
 #[derive(Template)]
 #[template(path = "oops.html")]
-struct OopsTemplate<'a> {
-    assets: &'a Assets,
-    title: &'a str,
-    text: &'a str,
+pub(super) struct Oops<'a> {
+    pub(super) frame: Frame,
+    pub(super) text: &'a str,
 }
 
-/// A page with one sentence about what went wrong.
+/// The same for who is not asked in which language.
 pub(super) fn refused(status: StatusCode, text: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or("Something went wrong");
-    let page = page::respond(page::render(&OopsTemplate { assets: &ASSETS, title, text }));
+    let page = page::respond(page::render(&Oops { frame: Frame::plain(), text }));
     if page.status().is_success() { (status, page).into_response() } else { page }
 }
 
-/// The page for what the broker says instead of doing it.
+/// The same for what the broker says instead of doing it.
 pub(super) fn failed(error: &BrokerError) -> Response {
     refused(status_of(error), &error.to_string())
 }
 
-/// The status that fits.
+/// The status that fits what the broker says instead of doing it.
 pub(super) fn status_of(error: &BrokerError) -> StatusCode {
     match error {
         BrokerError::NotFound(_) => StatusCode::NOT_FOUND,

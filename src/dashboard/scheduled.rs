@@ -3,17 +3,18 @@
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use super::assets::{ASSETS, Assets};
 use super::desk::Desk;
-use super::fields::{Asked, FieldError, address};
+use super::fields::{FieldError, address};
 use super::form::Form;
-use super::format::filters;
+use super::format::{self, filters};
+use super::frame::{Frame, Section};
 use super::messages::MessageRow;
-use super::{oops, page};
+use super::visit::Visit;
+use super::words::Messages;
 use crate::broker::{Broker, BrokerError, SchedulePlace, Standing, StoredMessage};
 use crate::model::{MessageId, TopicName};
 
@@ -29,7 +30,8 @@ pub(super) fn routes() -> Router<Desk> {
 #[derive(Template)]
 #[template(path = "scheduled.html")]
 struct ScheduledTemplate<'a> {
-    assets: &'a Assets,
+    frame: Frame,
+    words: &'static Messages,
     /// Only of this topic, if it is filled in.
     topic: &'a str,
     rows: &'a [Row],
@@ -37,16 +39,14 @@ struct ScheduledTemplate<'a> {
     topics: &'a [(TopicName, u64)],
     more_topics: bool,
     next: Option<String>,
-    cancelled: bool,
 }
 
 #[derive(Template)]
 #[template(path = "scheduled_cancel.html")]
 struct CancelTemplate<'a> {
-    assets: &'a Assets,
-    token: &'a str,
+    frame: Frame,
+    words: &'static Messages,
     row: &'a Row,
-    error: Option<&'a FieldError>,
 }
 
 /// A scheduled message, ready to be shown.
@@ -93,69 +93,67 @@ fn gather(
     })
 }
 
-async fn list(State(desk): State<Desk>, Asked(asked): Asked) -> Response {
-    let read = asked
-        .parsed::<TopicName>("topic")
-        .and_then(|topic| Ok((topic, asked.parsed::<SchedulePlace>("cursor")?)));
+async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
+    let topic = visit.fields.parsed::<TopicName>("topic");
+    let read = topic.and_then(|topic| Ok((topic, visit.fields.parsed::<SchedulePlace>("cursor")?)));
     let (topic, after) = match read {
         Ok(read) => read,
-        Err(error) => return oops::refused(StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
     };
     let named = topic.as_ref().map(ToString::to_string).unwrap_or_default();
-    let gathered = desk.broker.look(move |broker| gather(broker, topic.as_ref(), after)).await;
-    match gathered {
-        Ok(gathered) => page::respond(page::render(&ScheduledTemplate {
-            assets: &ASSETS,
+    match desk.broker.look(move |broker| gather(broker, topic.as_ref(), after)).await {
+        Ok(gathered) => visit.page(&ScheduledTemplate {
+            frame: visit.frame(&desk, Section::Scheduled),
+            words: Messages::of(visit.lang),
             topic: &named,
             rows: &gathered.rows,
             topics: &gathered.topics,
             more_topics: gathered.more_topics,
             next: gathered.next,
-            cancelled: asked.one("cancelled").is_some(),
-        })),
-        Err(error) => oops::failed(&error),
+        }),
+        Err(error) => visit.failed(&desk, &error),
     }
 }
 
 /// `GET /scheduled/{id}/cancel`: what would be taken back, and for its topic's name.
-async fn ask(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    asked(&desk, &headers, &id, None).await
+async fn ask(State(desk): State<Desk>, Path(id): Path<String>, visit: Visit) -> Response {
+    asked(&desk, visit, &id).await
 }
 
-async fn asked(desk: &Desk, headers: &HeaderMap, id: &str, error: Option<&FieldError>) -> Response {
-    let Ok(id) = id.parse::<MessageId>() else { return no_message() };
+async fn asked(desk: &Desk, visit: Visit, id: &str) -> Response {
+    let words = Messages::of(visit.lang);
+    let Ok(id) = id.parse::<MessageId>() else {
+        return visit.oops(desk, StatusCode::NOT_FOUND, words.no_message);
+    };
     match desk.broker.look(move |broker| broker.message(id)).await {
         Ok(stored) if stored.standing == Standing::Scheduled => {
-            let token = desk.csrf.token(headers);
-            let row = Row::of(&stored);
-            let template = CancelTemplate { assets: &ASSETS, token: &token.token, row: &row, error };
-            token.with(page::respond(page::render(&template)))
+            let frame = visit.frame(desk, Section::Scheduled);
+            visit.page(&CancelTemplate { frame, words, row: &Row::of(&stored) })
         }
-        Ok(_) => oops::refused(StatusCode::CONFLICT, "This message is not scheduled, or not any more."),
-        Err(error) => oops::failed(&error),
+        Ok(_) => visit.oops(desk, StatusCode::CONFLICT, words.not_scheduled),
+        Err(error) => visit.failed(desk, &error),
     }
 }
 
 async fn cancel(State(desk): State<Desk>, Path(id): Path<String>, form: Form) -> Response {
-    let Ok(message) = id.parse::<MessageId>() else { return no_message() };
+    let Form { fields, visit, .. } = form;
+    let Ok(message) = id.parse::<MessageId>() else {
+        return visit.oops(&desk, StatusCode::NOT_FOUND, Messages::of(visit.lang).no_message);
+    };
     let stored = match desk.broker.look(move |broker| broker.message(message)).await {
         Ok(stored) => stored,
-        Err(error) => return oops::failed(&error),
+        Err(error) => return visit.failed(&desk, &error),
     };
-    if form.fields.one("confirm").map(str::trim) != Some(stored.topic.as_str()) {
-        let text = format!("type {} to take the message back; nothing was done", stored.topic);
-        let answer = asked(&desk, &form.headers, &id, Some(&FieldError::new("confirm", text))).await;
-        return (StatusCode::UNPROCESSABLE_ENTITY, answer).into_response();
+    if fields.one("confirm").map(str::trim) != Some(stored.topic.as_str()) {
+        let text = format::with(visit.common().confirm_wrong, &[&stored.topic]);
+        let error = FieldError::new("confirm", text).into();
+        return asked(&desk, visit.again(format!("/scheduled/{id}/cancel"), fields, &error), &id).await;
     }
     match desk.broker.cancel(message).await {
         Ok(()) => {
-            let pairs = [("topic", Some(stored.topic.as_str())), ("cancelled", Some("1"))];
+            let pairs = [("topic", Some(stored.topic.as_str())), ("note", Some("done"))];
             Redirect::to(&address("/scheduled", pairs)).into_response()
         }
-        Err(error) => oops::failed(&error),
+        Err(error) => visit.failed(&desk, &error),
     }
-}
-
-fn no_message() -> Response {
-    oops::refused(StatusCode::NOT_FOUND, "This is not the id of a message.")
 }

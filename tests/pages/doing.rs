@@ -35,22 +35,22 @@ async fn messages_are_found_kept_under_a_name_and_sent_again() {
         at(page, house, "/messages").await;
         page.fill("input[name=topic]", "orders").await;
         page.fill("input[name=key]", "k 1&2").await;
-        page.follow("form[role=search] button").await;
+        page.follow("#search button").await;
         page.wait_for_text("main", "1 found").await;
         assert_eq!(page.count("tbody tr").await, 1);
         page.fill("input[name=name]", "the <one>").await;
-        page.follow("form[action='/messages/saved'] button:not([aria-label])").await;
+        page.follow("#keep button").await;
         at(page, house, "/messages").await;
-        assert_eq!(page.text("nav[aria-label='Saved searches'] a").await, "the <one>");
-        page.follow("nav[aria-label='Saved searches'] a").await;
+        assert_eq!(page.text("#saved a").await, "the <one>");
+        page.follow("#saved a").await;
         page.wait_for_text("main", "1 found").await;
         page.follow("tbody th a").await;
         page.wait_for_text("h1", "Message").await;
         assert_eq!(page.text("pre.payload").await.trim(), "find me");
         page.follow("a[href^='/send?from=']").await;
         page.fill("textarea[name=body]", "edited\nin two lines").await;
-        page.follow("form.send button").await;
-        page.wait_for_text("main", "Sent").await;
+        page.follow("#send button.main").await;
+        page.wait_for_text("[role=status]", "Done").await;
         assert_eq!(page.text("pre.payload").await.trim(), "edited\nin two lines");
         let found =
             house.calls.expect(200, "GET", "/v1/topics/orders/messages?key=k%201%262", &Value::Null).await;
@@ -61,7 +61,7 @@ async fn messages_are_found_kept_under_a_name_and_sent_again() {
         );
         at(page, house, "/messages").await;
         page.follow("button[aria-label='Forget the <one>']").await;
-        assert_eq!(page.count("nav[aria-label='Saved searches']").await, 0);
+        assert_eq!(page.count("#saved").await, 0);
     }
     with_and_without_script!(does);
 }
@@ -73,14 +73,14 @@ async fn dead_letters_are_inspected_counted_and_redriven() {
         at(page, house, "/dead-letters").await;
         page.follow("tbody a").await;
         page.wait_for_text("#kinds", "What they died of").await;
-        assert_eq!(page.count("table tbody tr").await, 4, "two kinds, two letters");
+        assert_eq!(page.count("main table tbody tr").await, 4, "two kinds, two letters");
         // One of a kind, inspected and sent back.
         page.fill("input[name=words]", "db <down>").await;
-        page.follow("form.filter button").await;
+        page.follow("#filter button").await;
         page.follow(&format!("a[href='/dead-letters/billing/{odd}']")).await;
         page.wait_for_text("main", "db <down>").await;
         assert_eq!(page.text("pre.payload").await.trim(), "second");
-        page.follow("button.primary").await;
+        page.follow("#redrive button.main").await;
         page.wait_for_text("main", "1 redriven").await;
         let back = house.calls.receive("billing", 10, 20_000).await;
         assert!(
@@ -90,7 +90,7 @@ async fn dead_letters_are_inspected_counted_and_redriven() {
         // The other one, chosen; first only counted.
         let choose = format!("input[value='{}']", things.letter);
         page.follow("fieldset button[value=redrive]").await;
-        page.wait_for_text("[role=alert]", "choose at least one").await;
+        page.wait_for_text("main [role=alert]", "choose at least one").await;
         let refused = page.take_trouble();
         assert!(refused.iter().all(|line| line.contains("422")), "{refused:?}");
         page.click(&choose).await;
@@ -117,7 +117,7 @@ async fn dead_letters_are_inspected_counted_and_redriven() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         at(page, house, &job).await;
-        page.wait_for_text(".state", "done").await;
+        page.wait_for_text("#job-state", "done").await;
     }
     with_and_without_script!(does);
 }
@@ -126,22 +126,22 @@ async fn dead_letters_are_inspected_counted_and_redriven() {
 async fn what_cannot_be_undone_asks_for_the_name() {
     async fn does(page: &Page, house: &mut House, things: &crate::house::Things) {
         at(page, house, "/dead-letters/billing").await;
-        page.click("details.danger summary").await;
+        page.click("#purge summary").await;
         page.fill("input[name=confirm]", "billin").await;
-        page.follow("button.danger").await;
-        page.wait_for_text("[role=alert]", "type billing").await;
+        page.follow("#purge button.danger").await;
+        page.wait_for_text("main [role=alert]", "not billing").await;
         at(page, house, &format!("/messages/{}", things.scheduled)).await;
         page.follow("a[href$='/cancel']").await;
         page.fill("input[name=confirm]", "order").await;
         page.follow("button.danger").await;
-        page.wait_for_text("[role=alert]", "type orders").await;
+        page.wait_for_text("main [role=alert]", "not orders").await;
         let refused = page.take_trouble();
         assert!(refused.iter().all(|line| line.contains("422")), "{refused:?}");
         let topic = house.calls.expect(200, "GET", "/v1/topics/orders", &Value::Null).await;
         assert_eq!(topic["scheduled"], 1, "nothing was taken back");
         page.fill("input[name=confirm]", "orders").await;
         page.follow("button.danger").await;
-        page.wait_for_text("main", "Taken back").await;
+        page.wait_for_text("[role=status]", "Done").await;
         let topic = house.calls.expect(200, "GET", "/v1/topics/orders", &Value::Null).await;
         assert_eq!(topic["scheduled"], 0);
     }

@@ -6,16 +6,17 @@ mod one;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
-use super::assets::{ASSETS, Assets};
 use super::desk::Desk;
-use super::fields::{Asked, FieldError, Fields, address};
+use super::fields::{Fields, address};
 use super::form::Form;
-use super::format::filters;
-use super::{oops, page};
+use super::format::{self, filters};
+use super::frame::{Frame, Section};
+use super::visit::{FormError, Visit};
+use super::words;
 use crate::broker::BrokerError;
 use crate::machine::RedriveOrder;
 use crate::model::{DeadLetterFilter, GroupName, JobId, MessageId, SETTLE_MAX};
@@ -36,7 +37,8 @@ pub(super) fn routes() -> Router<Desk> {
 #[derive(Template)]
 #[template(path = "dead_letters.html")]
 struct IndexTemplate<'a> {
-    assets: &'a Assets,
+    frame: Frame,
+    words: &'static words::Letters,
     groups: &'a [(GroupName, u64)],
     next: Option<String>,
 }
@@ -44,8 +46,8 @@ struct IndexTemplate<'a> {
 #[derive(Template)]
 #[template(path = "dead_letters_of.html")]
 struct ListTemplate<'a> {
-    assets: &'a Assets,
-    token: &'a str,
+    frame: Frame,
+    words: &'static words::Letters,
     page: &'a Letters,
     reasons: [&'static str; 3],
     notice: Option<&'a Notice>,
@@ -60,8 +62,6 @@ enum Notice {
     WouldMove { count: u64, looked: u64, truncated: bool },
     /// So many were thrown away.
     Purged(u64),
-    /// A field cannot be read.
-    Wrong(FieldError),
 }
 
 /// What was done about a redrive.
@@ -70,85 +70,90 @@ enum Done {
     Started(JobId),
 }
 
-async fn index(State(desk): State<Desk>, Asked(asked): Asked) -> Response {
-    let after = match asked.parsed::<GroupName>("cursor") {
+async fn index(State(desk): State<Desk>, visit: Visit) -> Response {
+    let after = match visit.fields.parsed::<GroupName>("cursor") {
         Ok(after) => after,
-        Err(error) => return oops::refused(StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
     };
     let found = desk.broker.groups_with_dead_letters(after.as_ref(), GROUPS);
     let next = found.next_cursor.map(|cursor| address("/dead-letters", [("cursor", Some(cursor.as_str()))]));
-    page::respond(page::render(&IndexTemplate { assets: &ASSETS, groups: &found.rows, next }))
+    let (frame, words) = (visit.frame(&desk, Section::DeadLetters), words::Letters::of(visit.lang));
+    visit.page(&IndexTemplate { frame, words, groups: &found.rows, next })
 }
 
-async fn list(
-    State(desk): State<Desk>,
-    Path(group): Path<String>,
-    Asked(asked): Asked,
-    headers: HeaderMap,
-) -> Response {
-    let Ok(group) = group.parse::<GroupName>() else { return no_group() };
-    let number = |name| asked.one(name).and_then(|number| number.parse::<u64>().ok());
+async fn list(State(desk): State<Desk>, Path(group): Path<String>, visit: Visit) -> Response {
+    let Ok(group) = group.parse::<GroupName>() else { return no_group(&desk, &visit) };
+    let number = |name| visit.fields.one(name).and_then(|number| number.parse::<u64>().ok());
     let notice = match (number("moved"), number("purged")) {
         (Some(moved), _) => Some(Notice::Moved { moved, failed: Vec::new() }),
         (_, Some(purged)) => Some(Notice::Purged(purged)),
         _ => None,
     };
-    listed(&desk, &headers, (group, &asked), notice).await
+    listed(&desk, visit, group, notice).await
 }
 
-/// The dead letters of a group that fit the fields, under a notice.
-async fn listed(
-    desk: &Desk,
-    headers: &HeaderMap,
-    (group, fields): (GroupName, &Fields),
-    mut notice: Option<Notice>,
-) -> Response {
-    let read =
-        FilterForm::read(fields).and_then(|filter| Ok((filter, fields.parsed::<MessageId>("cursor")?)));
-    let (filter, cursor) = read.unwrap_or_else(|error| {
-        notice = Some(Notice::Wrong(error));
-        (DeadLetterFilter::default(), None)
-    });
-    let form = FilterForm::of(fields);
+/// The dead letters of a group that fit the fields of the visit, under a notice.
+async fn listed(desk: &Desk, mut visit: Visit, group: GroupName, notice: Option<Notice>) -> Response {
+    let cursor = || visit.fields.parsed::<MessageId>("cursor");
+    let read = FilterForm::read(&visit.fields).and_then(|filter| Ok((filter, cursor()?)));
+    let (filter, cursor) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            let fields = visit.fields.clone();
+            visit = visit.again(page_of(&group), fields, &error.into());
+            (DeadLetterFilter::default(), None)
+        }
+    };
+    let form = FilterForm::of(&visit.fields);
     let gathered =
         desk.broker.look(move |broker| Letters::gather(broker, group, (form, &filter), cursor)).await;
-    let letters = match gathered {
-        Ok(letters) => letters,
-        Err(error) => return oops::failed(&error),
-    };
-    let token = desk.csrf.token(headers);
-    let template = ListTemplate {
-        assets: &ASSETS,
-        token: &token.token,
-        page: &letters,
-        reasons: REASONS.map(crate::model::DeadReason::as_str),
-        notice: notice.as_ref(),
-    };
-    let answer = token.with(page::respond(page::render(&template)));
-    if matches!(notice, Some(Notice::Wrong(_))) {
-        return (StatusCode::UNPROCESSABLE_ENTITY, answer).into_response();
+    match gathered {
+        Ok(letters) => visit.page(&ListTemplate {
+            frame: visit.frame(desk, Section::DeadLetters),
+            words: words::Letters::of(visit.lang),
+            page: &letters,
+            reasons: REASONS.map(crate::model::DeadReason::as_str),
+            notice: notice.as_ref(),
+        }),
+        Err(error) => visit.failed(desk, &error),
     }
-    answer
+}
+
+fn page_of(group: &GroupName) -> String {
+    format!("/dead-letters/{group}")
+}
+
+/// The page again after a form that cannot be done: what it was about, and what is wrong.
+async fn again(
+    desk: &Desk,
+    visit: Visit,
+    (group, fields): (GroupName, Fields),
+    error: &FormError,
+) -> Response {
+    let visit = visit.again(page_of(&group), fields, error);
+    listed(desk, visit, group, None).await
 }
 
 async fn redrive(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
-    let Ok(group) = group.parse::<GroupName>() else { return no_group() };
-    let fields = &form.fields;
-    let read = Redriving::read(fields).and_then(|wish| Ok((wish, FilterForm::read(fields)?)));
-    let done = match read {
-        Ok((wish, filter)) => redriven(&desk, &group, wish, filter).await,
-        Err(error) => Ok(Done::Told(Notice::Wrong(error))),
+    let Form { fields, mut visit, .. } = form;
+    let Ok(group) = group.parse::<GroupName>() else { return no_group(&desk, &visit) };
+    let read = Redriving::read(&fields).and_then(|wish| Ok((wish, FilterForm::read(&fields)?)));
+    let (wish, filter) = match read {
+        Ok(read) => read,
+        Err(error) => return again(&desk, visit, (group, fields), &error.into()).await,
     };
-    match done {
+    match redriven(&desk, &group, wish, filter).await {
         Ok(Done::Started(id)) => Redirect::to(&format!("/jobs/{id}")).into_response(),
         // Whoever reloads does not send the form again.
         Ok(Done::Told(Notice::Moved { moved, failed })) if failed.is_empty() => {
             let moved = moved.to_string();
-            let page = address(&format!("/dead-letters/{group}"), [("moved", Some(moved.as_str()))]);
-            Redirect::to(&page).into_response()
+            Redirect::to(&address(&page_of(&group), [("moved", Some(moved.as_str()))])).into_response()
         }
-        Ok(Done::Told(notice)) => listed(&desk, &form.headers, (group, fields), Some(notice)).await,
-        Err(error) => oops::failed(&error),
+        Ok(Done::Told(notice)) => {
+            (visit.path, visit.fields) = (page_of(&group), fields);
+            listed(&desk, visit, group, Some(notice)).await
+        }
+        Err(error) => again(&desk, visit, (group, fields), &error.into()).await,
     }
 }
 
@@ -184,24 +189,21 @@ async fn redriven(
 }
 
 async fn purge(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
-    let Ok(group) = group.parse::<GroupName>() else { return no_group() };
-    if form.fields.one("confirm").map(str::trim) != Some(group.as_str()) {
-        let wrong = FieldError::new(
-            "confirm",
-            format!("type {group} to throw its dead letters away; nothing was done"),
-        );
-        return listed(&desk, &form.headers, (group, &Fields::default()), Some(Notice::Wrong(wrong))).await;
+    let Form { fields, visit, .. } = form;
+    let Ok(group) = group.parse::<GroupName>() else { return no_group(&desk, &visit) };
+    if fields.one("confirm").map(str::trim) != Some(group.as_str()) {
+        let error = FormError::new(format::with(visit.common().confirm_wrong, &[&group]));
+        return again(&desk, visit, (group, Fields::default()), &error).await;
     }
     match desk.broker.purge_dead_letters(group.clone()).await {
         Ok(purged) => {
             let purged = purged.to_string();
-            let page = address(&format!("/dead-letters/{group}"), [("purged", Some(purged.as_str()))]);
-            Redirect::to(&page).into_response()
+            Redirect::to(&address(&page_of(&group), [("purged", Some(purged.as_str()))])).into_response()
         }
-        Err(error) => oops::failed(&error),
+        Err(error) => visit.failed(&desk, &error),
     }
 }
 
-fn no_group() -> Response {
-    oops::refused(StatusCode::NOT_FOUND, "There is no group of that name.")
+fn no_group(desk: &Desk, visit: &Visit) -> Response {
+    visit.oops(desk, StatusCode::NOT_FOUND, words::Letters::of(visit.lang).no_group)
 }

@@ -2,24 +2,25 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::broker::{Broker, BrokerError, DeadLetterView};
-use crate::dashboard::assets::{ASSETS, Assets};
 use crate::dashboard::desk::Desk;
-use crate::dashboard::fields::Asked;
 use crate::dashboard::format::filters;
+use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::messages::{Attribute, Payload, PayloadForm, Piece, attributes, properties};
 use crate::dashboard::visible::visible;
-use crate::dashboard::{oops, page};
+use crate::dashboard::visit::Visit;
+use crate::dashboard::words::{Letters, Messages};
 use crate::model::{GroupName, MessageId, Timestamp};
 
 #[derive(Template)]
 #[template(path = "dead_letter.html")]
 struct LetterTemplate<'a> {
-    assets: &'a Assets,
-    token: &'a str,
+    frame: Frame,
+    words: &'static Letters,
+    messages: &'static Messages,
     page: &'a LetterFacts,
 }
 
@@ -73,22 +74,20 @@ impl LetterFacts {
 pub(super) async fn show(
     State(desk): State<Desk>,
     Path((group, id)): Path<(String, String)>,
-    Asked(asked): Asked,
-    headers: HeaderMap,
+    visit: Visit,
 ) -> Response {
+    let words = Letters::of(visit.lang);
     let (Ok(group), Ok(id)) = (group.parse::<GroupName>(), id.parse::<MessageId>()) else {
-        return oops::refused(StatusCode::NOT_FOUND, "There is no such dead letter.");
+        return visit.oops(&desk, StatusCode::NOT_FOUND, words.no_letter);
     };
-    let form = asked.one("as").and_then(PayloadForm::named);
-    let gathered = desk.broker.look(move |broker| LetterFacts::gather(broker, (group, id), form)).await;
-    let facts = match gathered {
-        Ok(facts) => facts,
-        Err(error) => return oops::failed(&error),
-    };
-    let token = desk.csrf.token(&headers);
-    token.with(page::respond(page::render(&LetterTemplate {
-        assets: &ASSETS,
-        token: &token.token,
-        page: &facts,
-    })))
+    let form = visit.fields.one("as").and_then(PayloadForm::named);
+    match desk.broker.look(move |broker| LetterFacts::gather(broker, (group, id), form)).await {
+        Ok(facts) => visit.page(&LetterTemplate {
+            frame: visit.frame(&desk, Section::DeadLetters),
+            words,
+            messages: Messages::of(visit.lang),
+            page: &facts,
+        }),
+        Err(error) => visit.failed(&desk, &error),
+    }
 }

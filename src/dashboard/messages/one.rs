@@ -2,6 +2,7 @@
 
 use crate::broker::{Broker, BrokerError, Gap, InGroup, Standing, StoredMessage, TraceCursor, TraceEvent};
 use crate::dashboard::visible::visible;
+use crate::dashboard::words::{Common, Messages};
 use crate::model::{MessageId, Millis, QueueNo, Timestamp, TopicName};
 
 use super::curl::curl;
@@ -56,14 +57,14 @@ pub(in crate::dashboard) enum Attribute {
 }
 
 impl Attribute {
-    /// The word for it.
-    pub(in crate::dashboard) fn name(self) -> &'static str {
+    /// What people call it.
+    pub(in crate::dashboard) fn words(self, words: &Messages, common: &Common) -> &'static str {
         match self {
-            Attribute::ContentType => "Content type",
-            Attribute::ContentEncoding => "Content encoding",
-            Attribute::Tag => "Tag",
-            Attribute::Key => "Key",
-            Attribute::OrderingKey => "Ordering key",
+            Attribute::ContentType => words.content_type,
+            Attribute::ContentEncoding => words.content_encoding,
+            Attribute::Tag => common.tag,
+            Attribute::Key => common.key,
+            Attribute::OrderingKey => words.ordering_key,
             Attribute::Traceparent => "traceparent",
             Attribute::Tracestate => "tracestate",
         }
@@ -109,6 +110,22 @@ impl MessageFacts {
             groups,
             more_groups,
         })
+    }
+}
+
+impl MessageFacts {
+    /// Where it stands in its topic, in the words of the interface.
+    pub(super) fn standing(&self) -> &'static str {
+        match self.standing {
+            Standing::Ready => "ready",
+            Standing::Scheduled => "scheduled",
+            Standing::Cancelled => "cancelled",
+            Standing::Unknown => "–",
+        }
+    }
+
+    pub(super) fn is_scheduled(&self) -> bool {
+        self.standing == Standing::Scheduled
     }
 }
 

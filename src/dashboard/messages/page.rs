@@ -5,30 +5,31 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::one::{Asked as AskedOf, MessageFacts};
+use super::one::{Asked, MessageFacts};
 use super::payload::{PayloadForm, Piece};
 use super::saved::{SavedSearch, saved_in, with, without};
 use super::search::{Found, SUGGESTED_MAX, SearchError, SearchForm, search};
 use super::send::SendForm;
-use crate::broker::{Broker, BrokerError, Standing, TraceCursor};
-use crate::dashboard::assets::{ASSETS, Assets};
+use crate::broker::{Broker, BrokerError, TraceCursor};
 use crate::dashboard::desk::Desk;
-use crate::dashboard::fields::{Asked, FieldError, Fields, address};
+use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::Form;
 use crate::dashboard::format::filters;
-use crate::dashboard::{oops, page};
+use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::visible::visible;
+use crate::dashboard::visit::{FormError, Visit};
+use crate::dashboard::words::Messages;
 use crate::model::{GroupName, MessageId, TopicName};
 
 #[derive(Template)]
 #[template(path = "messages.html")]
 struct SearchTemplate<'a> {
-    assets: &'a Assets,
-    token: &'a str,
+    frame: Frame,
+    words: &'static Messages,
     form: &'a SearchForm,
     topics: &'a [TopicName],
     saved: &'a [SavedSearch],
     found: Option<&'a Found>,
-    error: Option<&'a FieldError>,
     /// The address of this very search.
     here: String,
     tail: String,
@@ -37,7 +38,8 @@ struct SearchTemplate<'a> {
 #[derive(Template)]
 #[template(path = "tail.html")]
 struct TailTemplate<'a> {
-    assets: &'a Assets,
+    frame: Frame,
+    words: &'static Messages,
     topic: &'a TopicName,
     tag: &'a str,
     source: String,
@@ -47,58 +49,61 @@ struct TailTemplate<'a> {
 #[derive(Template)]
 #[template(path = "message.html")]
 struct MessageTemplate<'a> {
-    assets: &'a Assets,
+    frame: Frame,
+    words: &'static Messages,
     page: &'a MessageFacts,
     here: String,
-    sent: bool,
+}
+
+impl MessageTemplate<'_> {
+    /// A name of a stranger, for the places of a text.
+    fn seen(&self, name: &str) -> String {
+        visible(name).into_owned()
+    }
 }
 
 #[derive(Template)]
 #[template(path = "send.html")]
 struct SendTemplate<'a> {
-    assets: &'a Assets,
-    token: &'a str,
+    frame: Frame,
+    words: &'static Messages,
     form: &'a SendForm,
     topics: &'a [TopicName],
-    error: Option<&'a FieldError>,
     /// The dead letter that it is a copy of: its group and id.
     letter: Option<&'a (GroupName, MessageId)>,
 }
 
 /// `GET /messages`
-pub(super) async fn index(State(desk): State<Desk>, Asked(asked): Asked, headers: HeaderMap) -> Response {
-    let form = SearchForm::of(&asked);
-    let (own, fields) = (form.clone(), asked);
+pub(super) async fn index(State(desk): State<Desk>, mut visit: Visit, headers: HeaderMap) -> Response {
+    let form = SearchForm::of(&visit.fields);
+    let (own, fields) = (form.clone(), visit.fields.clone());
     let looked = desk.broker.look(move |broker| Ok((search(broker, &own, &fields), suggested(broker)))).await;
     let (found, topics) = match looked {
         Ok(looked) => looked,
-        Err(error) => return oops::failed(&error),
+        Err(error) => return visit.failed(&desk, &error),
     };
-    let (found, error) = match found {
-        Ok(found) => (found, None),
-        Err(SearchError::Field(error)) => (None, Some(error)),
-        Err(SearchError::Broker(error)) => match error {
-            BrokerError::Refused(refusal) => (None, Some(FieldError::new("topic", refusal.to_string()))),
-            other => return oops::failed(&other),
-        },
-    };
-    let saved = saved_of(&headers);
-    let token = desk.csrf.token(&headers);
-    let tail =
-        address("/messages/tail", [("topic", Some(form.topic.as_str())), ("tag", Some(form.tag.as_str()))]);
-    let template = SearchTemplate {
-        assets: &ASSETS,
-        token: &token.token,
+    let found = found.unwrap_or_else(|error| {
+        let error = match error {
+            SearchError::Field(error) => error.into(),
+            SearchError::Broker(error) => FormError::from(error),
+        };
+        let fields = visit.fields.clone();
+        visit = visit.clone().again("/messages", fields, &error);
+        None
+    });
+    visit.page(&SearchTemplate {
+        frame: visit.frame(&desk, Section::Messages),
+        words: Messages::of(visit.lang),
         here: form.address(None),
+        tail: address(
+            "/messages/tail",
+            [("topic", Some(form.topic.as_str())), ("tag", Some(form.tag.as_str()))],
+        ),
         form: &form,
         topics: &topics,
-        saved: &saved,
+        saved: &saved_of(&headers),
         found: found.as_ref(),
-        error: error.as_ref(),
-        tail,
-    };
-    let answer = token.with(page::respond(page::render(&template)));
-    if error.is_some() { (StatusCode::UNPROCESSABLE_ENTITY, answer).into_response() } else { answer }
+    })
 }
 
 /// `POST /messages/saved`: keeps a search under a name, or forgets one.
@@ -124,46 +129,49 @@ fn saved_of(headers: &HeaderMap) -> Vec<SavedSearch> {
 }
 
 /// `GET /messages/tail`
-pub(super) async fn tail(Asked(asked): Asked) -> Response {
-    let topic = match asked.parsed::<TopicName>("topic") {
+pub(super) async fn tail(State(desk): State<Desk>, visit: Visit) -> Response {
+    let topic = match visit.fields.parsed::<TopicName>("topic") {
         Ok(Some(topic)) => topic,
         Ok(None) => return Redirect::to("/messages").into_response(),
-        Err(error) => return oops::refused(StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
     };
-    let tag = asked.one("tag").unwrap_or_default();
-    let template = TailTemplate {
-        assets: &ASSETS,
+    let tag = visit.fields.one("tag").unwrap_or_default();
+    visit.page(&TailTemplate {
+        frame: visit.frame(&desk, Section::Messages),
+        words: Messages::of(visit.lang),
         source: address(&format!("/v1/topics/{topic}/tail"), [("tag", Some(tag))]),
         search: address("/messages", [("topic", Some(topic.as_str())), ("tag", Some(tag))]),
         topic: &topic,
         tag,
-    };
-    page::respond(page::render(&template))
+    })
 }
 
 /// `GET /messages/{id}`
 pub(super) async fn show(
     State(desk): State<Desk>,
     Path(id): Path<String>,
-    Asked(asked): Asked,
+    visit: Visit,
     headers: HeaderMap,
 ) -> Response {
+    let words = Messages::of(visit.lang);
     let Ok(id) = id.parse::<MessageId>() else {
-        return oops::refused(StatusCode::NOT_FOUND, "This is not the id of a message.");
+        return visit.oops(&desk, StatusCode::NOT_FOUND, words.no_message);
     };
-    let cursor = match asked.parsed::<TraceCursor>("cursor") {
+    let cursor = match visit.fields.parsed::<TraceCursor>("cursor") {
         Ok(cursor) => cursor.filter(|cursor| cursor.is_of(id)),
-        Err(error) => return oops::refused(StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
     };
     let origin = format!("http://{}", host_of(&headers).unwrap_or_else(|| desk.about.address()));
-    let form = asked.one("as").and_then(PayloadForm::named);
-    let wanted = AskedOf { id, form, cursor, origin };
+    let form = visit.fields.one("as").and_then(PayloadForm::named);
+    let wanted = Asked { id, form, cursor, origin };
     match desk.broker.look(move |broker| MessageFacts::gather(broker, wanted)).await {
-        Ok(facts) => {
-            let (here, sent) = (format!("/messages/{id}"), asked.one("sent").is_some());
-            page::respond(page::render(&MessageTemplate { assets: &ASSETS, page: &facts, here, sent }))
-        }
-        Err(error) => oops::failed(&error),
+        Ok(facts) => visit.page(&MessageTemplate {
+            frame: visit.frame(&desk, Section::Messages),
+            words,
+            page: &facts,
+            here: format!("/messages/{id}"),
+        }),
+        Err(error) => visit.failed(&desk, &error),
     }
 }
 
@@ -175,18 +183,16 @@ fn host_of(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// `GET /send`: an empty form; with `from`, filled in with a message; with `group` and `letter`, with a dead letter.
-pub(super) async fn send_form(State(desk): State<Desk>, Asked(asked): Asked, headers: HeaderMap) -> Response {
-    let looked = desk.broker.look(move |broker| Ok((filled_in(broker, &asked)?, suggested(broker)))).await;
-    let (filled, topics) = match looked {
-        Ok(looked) => looked,
-        Err(error) => return oops::failed(&error),
-    };
-    let Some((form, letter)) = filled else {
-        let text =
-            "The body of this message is too large to be edited on a page. `whimbrel produce` sends files.";
-        return oops::refused(StatusCode::PAYLOAD_TOO_LARGE, text);
-    };
-    sending(&desk, &headers, (&form, letter.as_ref()), (&topics, None))
+pub(super) async fn send_form(State(desk): State<Desk>, visit: Visit) -> Response {
+    let fields = visit.fields.clone();
+    match desk.broker.look(move |broker| Ok((filled_in(broker, &fields)?, suggested(broker)))).await {
+        Ok((Some((form, letter)), topics)) => sending(&desk, &visit, (&form, letter.as_ref()), &topics),
+        Ok((None, _)) => {
+            let text = Messages::of(visit.lang).too_large_to_edit;
+            visit.oops(&desk, StatusCode::PAYLOAD_TOO_LARGE, text)
+        }
+        Err(error) => visit.failed(&desk, &error),
+    }
 }
 
 type Filled = Option<(SendForm, Option<(GroupName, MessageId)>)>;
@@ -207,20 +213,19 @@ fn filled_in(broker: &Broker, asked: &Fields) -> Result<Filled, BrokerError> {
 
 /// `POST /send`
 pub(super) async fn send(State(desk): State<Desk>, sent: Form) -> Response {
-    let form = SendForm::of(&sent.fields);
-    let letter = sent.fields.parsed::<GroupName>("group").ok().flatten();
-    let letter = letter.zip(sent.fields.parsed::<MessageId>("letter").ok().flatten());
-    let wrong = match form.read() {
-        Err(error) => error,
+    let Form { fields, visit, .. } = sent;
+    let form = SendForm::of(&fields);
+    let letter = fields.parsed::<GroupName>("group").ok().flatten();
+    let letter = letter.zip(fields.parsed::<MessageId>("letter").ok().flatten());
+    let error = match form.read() {
+        Err(error) => error.into(),
         Ok((topic, new)) => match produced(&desk, topic, new).await {
-            Ok(id) => return Redirect::to(&format!("/messages/{id}?sent=1")).into_response(),
-            Err(BrokerError::Refused(refusal)) => FieldError::new("topic", refusal.to_string()),
-            Err(error) => return oops::failed(&error),
+            Ok(id) => return visit.lead_on(&format!("/messages/{id}"), "done"),
+            Err(error) => FormError::from(error),
         },
     };
     let topics = suggested(&desk.broker);
-    let answer = sending(&desk, &sent.headers, (&form, letter.as_ref()), (&topics, Some(&wrong)));
-    (StatusCode::UNPROCESSABLE_ENTITY, answer).into_response()
+    sending(&desk, &visit.again("/send", fields, &error), (&form, letter.as_ref()), &topics)
 }
 
 /// A topic that is not there is not made: a slip of the pen would be a topic that nobody reads.
@@ -236,13 +241,12 @@ async fn produced(
 
 fn sending(
     desk: &Desk,
-    headers: &HeaderMap,
+    visit: &Visit,
     (form, letter): (&SendForm, Option<&(GroupName, MessageId)>),
-    (topics, error): (&[TopicName], Option<&FieldError>),
+    topics: &[TopicName],
 ) -> Response {
-    let token = desk.csrf.token(headers);
-    let template = SendTemplate { assets: &ASSETS, token: &token.token, form, topics, error, letter };
-    token.with(page::respond(page::render(&template)))
+    let (frame, words) = (visit.frame(desk, Section::Messages), Messages::of(visit.lang));
+    visit.page(&SendTemplate { frame, words, form, topics, letter })
 }
 
 /// Topics to choose from.

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::dashboard::format;
 use crate::dashboard::visible::visible;
 use crate::model::beginning;
 
@@ -148,6 +149,16 @@ impl Payload {
             }
         }
         payload
+    }
+
+    /// How large it is, for people.
+    pub(in crate::dashboard) fn size(&self) -> String {
+        format::bytes(Some(self.bytes))
+    }
+
+    /// How much of it is shown, for people.
+    pub(in crate::dashboard) fn shown_size(&self) -> String {
+        format::bytes(Some(self.shown))
     }
 
     /// Whether a part of it is not shown.

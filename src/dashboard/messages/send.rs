@@ -90,6 +90,19 @@ impl SendForm {
         }
     }
 
+    /// Whether something is filled in that few messages have.
+    pub(in crate::dashboard) fn has_more(&self) -> bool {
+        let rare = [
+            &self.properties,
+            &self.content_type,
+            &self.content_encoding,
+            &self.ordering_key,
+            &self.delay,
+            &self.ttl,
+        ];
+        rare.iter().any(|text| !text.is_empty())
+    }
+
     /// The message, and where it goes.
     ///
     /// # Errors

@@ -1,0 +1,218 @@
+//! One request for a page: what it asks for, in which language and colours it is answered, and what answers it.
+
+use std::convert::Infallible;
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::csrf::FormToken;
+use super::desk::Desk;
+use super::fields::{Fields, address};
+use super::frame::{Frame, Section};
+use super::oops::{self, Oops};
+use super::page;
+use super::words::{Common, Lang, Theme};
+use crate::broker::{Broker, BrokerError};
+
+/// The parameters that are about how a page is shown, not about what it shows.
+const LANG: &str = "lang";
+const THEME: &str = "theme";
+/// What a page says after a form was done, by its key.
+const NOTE: &str = "note";
+/// How long a browser remembers a language or colours.
+const YEAR_S: u32 = 31_536_000;
+
+/// A request for a page.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    /// The path of the page, `/topics/orders`.
+    pub(super) path: String,
+    /// What stands in the address behind the path, or in the form that is shown again.
+    pub(super) fields: Fields,
+    /// The language of the answer.
+    pub(super) lang: Lang,
+    /// The colours of the answer.
+    pub(super) theme: Theme,
+    /// For the forms of the page.
+    pub(super) token: FormToken,
+    /// What went wrong with the form that this page is shown again for.
+    pub(super) trouble: Option<String>,
+    status: StatusCode,
+    /// Whether the address says the language or the colours, for the browser to remember.
+    told: [bool; 2],
+}
+
+impl FromRequestParts<Desk> for Visit {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Visit, Infallible> {
+        Ok(Visit::of(parts, desk))
+    }
+}
+
+impl Visit {
+    /// What a request asks for. An address that cannot be read asks for nothing in particular.
+    pub(super) fn of(parts: &Parts, desk: &Desk) -> Visit {
+        let fields = parts.uri.query().and_then(Fields::parse).unwrap_or_default();
+        let headers = &parts.headers;
+        let told_lang = fields.one(LANG).and_then(Lang::named);
+        let told_theme = fields.one(THEME).and_then(Theme::named);
+        let preferred = || Lang::accepted(text(headers, ACCEPT_LANGUAGE.as_str()));
+        Visit {
+            path: parts.uri.path().to_owned(),
+            lang: told_lang
+                .or_else(|| cookie(headers, LANG_COOKIE).and_then(Lang::named))
+                .unwrap_or_else(preferred),
+            theme: told_theme
+                .or_else(|| cookie(headers, THEME_COOKIE).and_then(Theme::named))
+                .unwrap_or_default(),
+            token: desk.csrf.token(headers),
+            trouble: None,
+            status: StatusCode::OK,
+            told: [told_lang.is_some(), told_theme.is_some()],
+            fields,
+        }
+    }
+
+    /// Words that many pages use.
+    pub(super) fn common(&self) -> &'static Common {
+        Common::of(self.lang)
+    }
+
+    /// The same page again, after a form that could not be done: with what was filled in, and what is wrong.
+    pub(super) fn again(self, path: impl Into<String>, fields: Fields, error: &FormError) -> Visit {
+        let (status, trouble) = (error.status, Some(error.text.clone()));
+        Visit { path: path.into(), fields, status, trouble, ..self }
+    }
+
+    /// Answers with the page that `gather` makes. It runs where reading the index and the log may block.
+    pub(super) async fn show<P, F>(self, desk: &Desk, section: Section, gather: F) -> Response
+    where
+        P: Template + Send + 'static,
+        F: FnOnce(&Broker, Frame, &Visit) -> Result<P, BrokerError> + Send + 'static,
+    {
+        let shared = desk.clone();
+        let visit = self.clone();
+        let look = move |broker: &Broker| {
+            let frame = Frame::gather(broker, &shared.about, section, &visit);
+            Ok(page::render(&gather(broker, frame, &visit)?))
+        };
+        match desk.broker.look(look).await {
+            Ok(page) => self.answer(page::respond(page)),
+            Err(error) => self.failed(desk, &error),
+        }
+    }
+
+    /// What stands around a page of this part.
+    pub(super) fn frame(&self, desk: &Desk, section: Section) -> Frame {
+        Frame::gather(&desk.broker, &desk.about, section, self)
+    }
+
+    /// Answers with a page that is at hand.
+    pub(super) fn page(&self, template: &impl Template) -> Response {
+        self.answer(page::respond(page::render(template)))
+    }
+
+    /// Answers with a page that says why there is nothing to see.
+    pub(super) fn oops(&self, desk: &Desk, status: StatusCode, text: &str) -> Response {
+        let frame = self.frame(desk, Section::Elsewhere);
+        let mut page = page::respond(page::render(&Oops { frame, text }));
+        if page.status().is_success() {
+            *page.status_mut() = status;
+        }
+        self.answer(page)
+    }
+
+    /// The same for what the broker says instead of doing it.
+    pub(super) fn failed(&self, desk: &Desk, error: &BrokerError) -> Response {
+        self.oops(desk, oops::status_of(error), &error.to_string())
+    }
+
+    /// Leads on to `path` with `pairs`, after a form was done. `note` is the key of what the page says then.
+    pub(super) fn lead_on(&self, path: &str, note: &'static str) -> Response {
+        let to = address(path, [(NOTE, Some(note))]);
+        match HeaderValue::try_from(to) {
+            Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
+            Err(_) => StatusCode::NO_CONTENT.into_response(),
+        }
+    }
+
+    /// What the page says about the form that was just done: the key of a text.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.fields.one(NOTE)
+    }
+
+    /// This page with other parameters about how it is shown.
+    pub(super) fn shown_as(&self, lang: Option<Lang>, theme: Option<Theme>) -> String {
+        let kept = self.fields.pairs().filter(|(name, _)| ![LANG, THEME, NOTE].contains(name));
+        let lang = lang.map(|lang| (LANG, Some(lang.name())));
+        let theme = theme.map(|theme| (THEME, Some(theme.name())));
+        address(&self.path, kept.map(|(name, value)| (name, Some(value))).chain(lang).chain(theme))
+    }
+
+    /// Sets what the browser shall remember.
+    fn answer(&self, mut page: Response) -> Response {
+        if page.status().is_success() {
+            *page.status_mut() = self.status;
+        }
+        let told =
+            [(self.told[0], LANG_COOKIE, self.lang.name()), (self.told[1], THEME_COOKIE, self.theme.name())];
+        for (_, name, value) in told.into_iter().filter(|(told, ..)| *told) {
+            let cookie = format!("{name}={value}; Path=/; Max-Age={YEAR_S}; SameSite=Lax");
+            if let Ok(cookie) = HeaderValue::try_from(cookie) {
+                page.headers_mut().append(SET_COOKIE, cookie);
+            }
+        }
+        if let Some(cookie) = self.token.cookie.clone() {
+            page.headers_mut().append(SET_COOKIE, cookie);
+        }
+        page
+    }
+}
+
+/// Why a form was not done, for the person who sent it.
+#[derive(Clone, Debug)]
+pub(super) struct FormError {
+    /// The status of the answer.
+    pub(super) status: StatusCode,
+    /// What is wrong, and the way out.
+    pub(super) text: String,
+}
+
+impl FormError {
+    /// Something in the form is wrong.
+    pub(super) fn new(text: impl Into<String>) -> FormError {
+        FormError { status: StatusCode::UNPROCESSABLE_ENTITY, text: text.into() }
+    }
+}
+
+impl From<BrokerError> for FormError {
+    fn from(error: BrokerError) -> FormError {
+        FormError { status: oops::status_of(&error), text: error.to_string() }
+    }
+}
+
+impl From<super::fields::FieldError> for FormError {
+    fn from(error: super::fields::FieldError) -> FormError {
+        FormError::new(format!("{}: {}", error.field, error.text))
+    }
+}
+
+/// Where the browser remembers the language; also read by `static/app.js`.
+const LANG_COOKIE: &str = "whimbrel_lang";
+/// Where it remembers the colours; also written by `static/app.js`.
+const THEME_COOKIE: &str = "whimbrel_theme";
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
+}

@@ -1,0 +1,89 @@
+//! What the pages say, in English and in Simplified Chinese.
+//!
+//! Texts stand in tables, one for what is on every page ([`Common`]) and one for each page. A row holds a text in both
+//! languages side by side, so that whoever changes one sees the other, and one that is missing does not compile.
+//! `{0}`, `{1}` in a text are filled in by the templates (`|with(…)`).
+//!
+//! What it does not translate: `/docs` and `/problems/{code}`, which show the contract, and what the broker itself says
+//! (refusals, explanations, checks), which is the same text as in the API and in the log.
+
+/// Makes a struct of texts and fills it for each language.
+macro_rules! texts {
+    ($(#[$about:meta])* $name:ident { $($key:ident: $en:literal, $zh:literal;)+ }) => {
+        $(#[$about])*
+        #[derive(Debug)]
+        pub(in crate::dashboard) struct $name {
+            $(pub(in crate::dashboard) $key: &'static str,)+
+        }
+
+        impl $name {
+            const EN: $name = $name { $($key: $en,)+ };
+            const ZH: $name = $name { $($key: $zh,)+ };
+
+            /// The texts in one language.
+            pub(in crate::dashboard) fn of(lang: $crate::dashboard::words::Lang) -> &'static $name {
+                match lang {
+                    $crate::dashboard::words::Lang::En => &$name::EN,
+                    $crate::dashboard::words::Lang::Zh => &$name::ZH,
+                }
+            }
+
+            /// Every row: its key, and its text in both languages.
+            #[cfg(test)]
+            pub(in crate::dashboard) fn rows() -> Vec<(&'static str, &'static str, &'static str)> {
+                vec![$((stringify!($key), $en, $zh),)+]
+            }
+        }
+    };
+}
+mod choice;
+mod common;
+mod letters;
+mod messages;
+mod work;
+
+pub(super) use choice::{Lang, Theme};
+pub(super) use common::Common;
+pub(super) use letters::Letters;
+pub(super) use messages::Messages;
+pub(super) use work::Work;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every table. A new one is added here.
+    fn tables() -> Vec<(&'static str, &'static str, &'static str)> {
+        [Common::rows(), Messages::rows(), Letters::rows(), Work::rows()].concat()
+    }
+
+    fn places(text: &str) -> Vec<&str> {
+        let mut places: Vec<&str> =
+            text.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+        places.sort_unstable();
+        places
+    }
+
+    #[test]
+    fn every_text_is_there_in_both_languages_with_the_same_places_to_fill() {
+        for (key, en, zh) in tables() {
+            assert!(!en.trim().is_empty() && !zh.trim().is_empty(), "{key}");
+            assert_eq!(places(en), places(zh), "{key}");
+            assert!(
+                en.is_ascii() || en.contains(['–', '…', '→', '≤', '·', '×']),
+                "{key} is not English: {en}"
+            );
+            for mark in ["TODO", "<", "&"] {
+                assert!(!en.contains(mark) && !zh.contains(mark), "{key} holds {mark}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_a_sentence_is_translated() {
+        for (key, en, zh) in tables() {
+            let is_sentence = en.split(' ').count() > 2 && en.ends_with('.');
+            assert!(!is_sentence || !zh.is_ascii(), "{key} is not translated: {zh}");
+        }
+    }
+}
