@@ -154,13 +154,17 @@ fn what_was_told_is_known_while_something_fires_and_of_a_bounded_number_of_group
         machine.alerting().told_groups().map(|(group, _)| group.clone()).collect::<Vec<_>>()
     };
     assert_eq!(groups(&machine), ["second"]);
+    let deliver_all = |machine: &mut Machine| {
+        let due: Vec<_> = machine.alerting().due().collect();
+        decide(machine, T0, |draft| {
+            let done = Delivery { is_delivered: true, ..Delivery::default() };
+            due.iter().for_each(|(_, id)| draft.attempted(*id, done.clone()));
+        });
+    };
+    deliver_all(&mut machine);
     let many = (1..ALERT_GROUPS_MAX - 1).map(|number| (format!("g{number}"), firing(5))).collect();
     assert_eq!(tell(&mut machine, many), 0);
-    let due: Vec<_> = machine.alerting().due().collect();
-    decide(&mut machine, T0, |draft| {
-        let done = Delivery { is_delivered: true, ..Delivery::default() };
-        due.iter().for_each(|(_, id)| draft.attempted(*id, done.clone()));
-    });
+    deliver_all(&mut machine);
     tell(&mut machine, vec![("x".to_owned(), firing(6)), ("y".to_owned(), firing(6))]);
     assert_eq!(machine.alerting().told_groups().count(), ALERT_GROUPS_MAX);
     assert!(machine.alerting().told("second").is_none(), "the one that was told longest ago made room");
