@@ -29,6 +29,8 @@ enum Subject {
     Server(Ceiling),
     RawAppend,
     Fdatasync,
+    /// With the pauses of case e: what the disk takes when it has come to rest.
+    IdleFdatasync,
 }
 
 impl Subject {
@@ -40,6 +42,7 @@ impl Subject {
             Subject::Server(Ceiling::Echo) => "echo",
             Subject::RawAppend => "raw append",
             Subject::Fdatasync => "fdatasync",
+            Subject::IdleFdatasync => "idle fdatasync",
         }
     }
 }
@@ -73,7 +76,7 @@ pub(crate) fn run(case: char, args: &Args, reverse: bool, samples: &mut Samples)
             };
             measure_one("d", subject, url.map(plan), args, samples)
         }),
-        _ => each(args, reverse, &[Subject::Broker, Subject::Fdatasync], |subject, url| {
+        _ => each(args, reverse, &[Subject::Broker, Subject::Fdatasync, Subject::IdleFdatasync], |subject, url| {
             let plan = |url| Plan {
                 workload: Workload::Pipeline,
                 transport: Transport::Ws,
@@ -142,7 +145,7 @@ fn each(
             Subject::Broker if args.ceilings_only => continue,
             Subject::Broker => Some(Server::broker(args)?),
             Subject::Server(ceiling) => Some(Server::ceiling(args, ceiling)?),
-            Subject::RawAppend | Subject::Fdatasync => None,
+            Subject::RawAppend | Subject::Fdatasync | Subject::IdleFdatasync => None,
         };
         measure(subject, server.as_ref().map(|server| server.url.clone()))?;
     }
@@ -165,9 +168,10 @@ fn measure_one(
             samples.add(case, name, "p99_us", measured.latency_us(0.99));
             samples.add(case, name, "bytes_per_s", measured.rate() * plan.size as f64);
         }
-        (Subject::Fdatasync, None) => {
+        (Subject::Fdatasync | Subject::IdleFdatasync, None) => {
             let home = directory(args)?;
-            let p50 = disk::fdatasync_p50(home.path(), args.size)?;
+            let idle = if matches!(subject, Subject::Fdatasync) { Duration::ZERO } else { IDLE };
+            let p50 = disk::fdatasync_p50(home.path(), args.size, idle)?;
             samples.add(case, name, "p50_us", p50.as_secs_f64() * 1e6);
         }
         (_, None) => {

@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -8,8 +9,10 @@ use serde::Serialize;
 
 use crate::cli::CliError;
 
-/// Writes that are timed, unless the second is over first.
+/// Writes that are timed, unless their time is over first.
 const SYNCS: usize = 300;
+/// It ends sooner when it has taken this long.
+const LONGEST: Duration = Duration::from_secs(2);
 /// Bytes of one timed write, about those of a small message.
 const WRITE_BYTES: usize = 1_024;
 
@@ -56,7 +59,7 @@ impl Disk {
         let mounts =
             fs::read_to_string("/proc/self/mountinfo").map_err(CliError::io("reading the mounts"))?;
         let mount = Mount::of(&directory, &mounts).unwrap_or_default();
-        let fdatasync_p50_us = fdatasync_p50(&directory, WRITE_BYTES)?.as_secs_f64() * 1e6;
+        let fdatasync_p50_us = fdatasync_p50(&directory, WRITE_BYTES, Duration::ZERO)?.as_secs_f64() * 1e6;
         let Mount { kind: file_system, device, options: flags } = mount;
         Ok(Disk { directory, file_system, device, flags, fdatasync_p50_us })
     }
@@ -103,14 +106,16 @@ impl Mount {
     }
 }
 
-/// Median time of writing `bytes` into allocated space and making them durable; takes about a second at most.
+/// Median time of writing `bytes` into allocated space and making them durable, with a pause of `idle` before each write:
+/// a disk that has come to rest may take several times as long as one that is kept busy. Takes about two
+/// seconds at most.
 ///
 /// # Errors
 /// [`CliError::Io`] when the directory cannot be written.
-pub fn fdatasync_p50(directory: &Path, bytes: usize) -> Result<Duration, CliError> {
+pub fn fdatasync_p50(directory: &Path, bytes: usize, idle: Duration) -> Result<Duration, CliError> {
     let path = directory.join(format!(".whimbrel-bench-{}", std::process::id()));
     let file = File::create_new(&path).map_err(CliError::io(format!("creating {}", path.display())))?;
-    let timed = time_syncs(&file, bytes);
+    let timed = time_syncs(&file, bytes, idle);
     // The probe has done its work; that it stays behind is no reason to fail.
     let _ = fs::remove_file(&path);
     let mut times = timed.map_err(CliError::io(format!("writing {}", path.display())))?;
@@ -118,7 +123,7 @@ pub fn fdatasync_p50(directory: &Path, bytes: usize) -> Result<Duration, CliErro
     Ok(times.get(times.len() / 2).copied().unwrap_or_default())
 }
 
-fn time_syncs(file: &File, bytes: usize) -> std::io::Result<Vec<Duration>> {
+fn time_syncs(file: &File, bytes: usize, idle: Duration) -> std::io::Result<Vec<Duration>> {
     let data = vec![b'w'; bytes];
     let length = bytes as u64;
     // A file system that cannot allocate ahead is measured as it is.
@@ -127,11 +132,14 @@ fn time_syncs(file: &File, bytes: usize) -> std::io::Result<Vec<Duration>> {
     let start = Instant::now();
     let mut times = Vec::with_capacity(SYNCS);
     for turn in 0..SYNCS as u64 {
+        if !idle.is_zero() {
+            thread::sleep(idle);
+        }
         let before = Instant::now();
         file.write_all_at(&data, turn * length)?;
         file.sync_data()?;
         times.push(before.elapsed());
-        if start.elapsed() > Duration::from_secs(1) {
+        if start.elapsed() > LONGEST {
             break;
         }
     }
@@ -169,7 +177,7 @@ mod tests {
     #[test]
     fn the_probe_leaves_nothing_behind() {
         let home = tempfile::tempdir().unwrap();
-        assert!(fdatasync_p50(home.path(), 512).unwrap() > Duration::ZERO);
+        assert!(fdatasync_p50(home.path(), 512, Duration::ZERO).unwrap() > Duration::ZERO);
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
     }
 
