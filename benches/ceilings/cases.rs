@@ -9,6 +9,7 @@ use whimbrel::cli::http::BaseUrl;
 use crate::process::{Server, directory, io};
 use crate::servers::Ceiling;
 use crate::table::Samples;
+use crate::watchers::Watchers;
 use crate::{Args, commit, measured_time};
 
 /// Messages of one request in case b.
@@ -19,6 +20,8 @@ const BATCH_CONNECTIONS: usize = 16;
 const DEPTH: usize = 1_000;
 /// Between two sends of case e: long enough that the disk is idle again.
 const IDLE: Duration = Duration::from_millis(5);
+/// Connections of case f.
+const WATCHED_CONNECTIONS: usize = 64;
 /// Before each measurement.
 const WARMUP: Duration = Duration::from_millis(500);
 
@@ -26,6 +29,8 @@ const WARMUP: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy)]
 enum Subject {
     Broker,
+    /// The broker while nobody looks on.
+    Unwatched,
     Server(Ceiling),
     RawAppend,
     Fdatasync,
@@ -37,6 +42,7 @@ impl Subject {
     fn name(self) -> &'static str {
         match self {
             Subject::Broker => "broker",
+            Subject::Unwatched => "unwatched",
             Subject::Server(Ceiling::Empty) => "empty handler",
             Subject::Server(Ceiling::Commit) => "group commit",
             Subject::Server(Ceiling::Echo) => "echo",
@@ -76,15 +82,21 @@ pub(crate) fn run(case: char, args: &Args, reverse: bool, samples: &mut Samples)
             };
             measure_one("d", subject, url.map(plan), args, samples)
         }),
-        _ => each(args, reverse, &[Subject::Broker, Subject::Fdatasync, Subject::IdleFdatasync], |subject, url| {
-            let plan = |url| Plan {
-                workload: Workload::Pipeline,
-                transport: Transport::Ws,
-                pace: Pace::Spaced(IDLE),
-                ..plan(args, url)
-            };
-            measure_one("e", subject, url.map(plan), args, samples)
-        }),
+        'f' => watched_posts(args, reverse, samples),
+        _ => each(
+            args,
+            reverse,
+            &[Subject::Broker, Subject::Fdatasync, Subject::IdleFdatasync],
+            |subject, url| {
+                let plan = |url| Plan {
+                    workload: Workload::Pipeline,
+                    transport: Transport::Ws,
+                    pace: Pace::Spaced(IDLE),
+                    ..plan(args, url)
+                };
+                measure_one("e", subject, url.map(plan), args, samples)
+            },
+        ),
     }
 }
 
@@ -103,6 +115,20 @@ fn single_posts(
     each(args, reverse, &subjects, |subject, url| {
         let plan = |url| Plan { connections, ..plan(args, url) };
         measure_one(&case, subject, url.map(plan), args, samples)
+    })
+}
+
+fn watched_posts(args: &Args, reverse: bool, samples: &mut Samples) -> Result<(), CliError> {
+    each(args, reverse, &[Subject::Broker, Subject::Unwatched], |subject, url| {
+        let Some(url) = url else { return Ok(()) };
+        Watchers::furnish(&url)?;
+        let watchers = matches!(subject, Subject::Broker).then(|| Watchers::start(&url));
+        let plan = Plan { connections: WATCHED_CONNECTIONS, ..plan(args, url) };
+        measure_one("f", subject, Some(plan), args, samples)?;
+        match watchers.map(Watchers::finish) {
+            Some(0) => Err(CliError::Failed("nobody looked while the broker was watched".to_owned())),
+            _ => Ok(()),
+        }
     })
 }
 
@@ -142,8 +168,8 @@ fn each(
     }
     for subject in subjects {
         let server = match subject {
-            Subject::Broker if args.ceilings_only => continue,
-            Subject::Broker => Some(Server::broker(args)?),
+            Subject::Broker | Subject::Unwatched if args.ceilings_only => continue,
+            Subject::Broker | Subject::Unwatched => Some(Server::broker(args)?),
             Subject::Server(ceiling) => Some(Server::ceiling(args, ceiling)?),
             Subject::RawAppend | Subject::Fdatasync | Subject::IdleFdatasync => None,
         };

@@ -11,6 +11,7 @@ mod commit;
 mod process;
 mod servers;
 mod table;
+mod watchers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,8 +24,9 @@ use whimbrel::cli::bench::disk::Disk;
 /// Measures the broker against the ceilings of this machine.
 #[derive(Clone, Debug, Parser)]
 struct Args {
-    /// Cases to run: a single POSTs, b NDJSON batches, c one WebSocket, d produce → deliver → ack, e idle latency
-    #[arg(long, value_delimiter = ',', default_value = "a,b,c,d,e")]
+    /// Cases to run: a single POSTs, b NDJSON batches, c one WebSocket, d produce → deliver → ack, e idle
+    /// latency, f single POSTs while a scraper and five dashboards look on
+    #[arg(long, value_delimiter = ',', default_value = "a,b,c,d,e,f")]
     cases: Vec<char>,
     /// Seconds of one measurement
     #[arg(long, default_value_t = 3.0)]
@@ -89,9 +91,9 @@ fn main() -> ExitCode {
 }
 
 fn compare(args: &Args) -> Result<(), CliError> {
-    if args.seconds < 0.1 || args.rounds == 0 || args.cases.iter().any(|case| !('a'..='e').contains(case)) {
+    if args.seconds < 0.1 || args.rounds == 0 || args.cases.iter().any(|case| !('a'..='f').contains(case)) {
         return Err(CliError::Usage(
-            "--seconds at least 0.1, --rounds at least 1, --cases of a to e".to_owned(),
+            "--seconds at least 0.1, --rounds at least 1, --cases of a to f".to_owned(),
         ));
     }
     let disk = Disk::measure(&args.dir)?;

@@ -59,6 +59,7 @@ fn targets() -> Vec<(&'static str, Target)> {
         ("e", latency("fdatasync", 2.0, 500.0)),
         // What the same disk does at the same pace: a disk that has come to rest wakes up first.
         ("e", latency("idle fdatasync", 2.0, 500.0)),
+        ("f", part("unwatched", "messages_per_s", 0.95)),
     ]
 }
 
