@@ -10,9 +10,11 @@
 )]
 
 mod agree;
+mod boards;
 #[path = "../client/mod.rs"]
 mod client;
 mod documents;
+mod history;
 mod rules;
 mod text;
 

@@ -6,13 +6,15 @@ use std::time::Instant;
 use crate::broker::clock;
 use crate::broker::handle::Broker;
 use crate::machine::{Group, Machine, Topic};
-use crate::model::{Distribution, GroupId, Timestamp, TopicId, WAITERS_MAX};
+use crate::model::{
+    Distribution, GroupId, HISTORY_GROUPS_MAX, HISTORY_TOPICS_MAX, Timestamp, TopicId, WAITERS_MAX,
+};
 use crate::observe::history::{Measure, Subject, SubjectKind};
 use crate::observe::{OfSubscription as Of, OfTopic, Table, Traffic};
 
 use super::walk::Walk;
 
-/// Which objects are remembered is thought over every so many samples.
+/// When there are too many, which objects are remembered is thought over every so many samples.
 const CHOOSE_EVERY: u64 = 10;
 
 /// What a topic and a subscription count.
@@ -36,6 +38,8 @@ pub(super) struct Sampler {
 #[derive(Debug)]
 struct Before {
     at: Instant,
+    /// In log time.
+    now: Timestamp,
     totals: (TopicCounts, GroupCounts),
     speed: [Distribution; 3],
 }
@@ -48,7 +52,10 @@ impl Sampler {
         let wall = clock::wall_time();
         // Ages are told in log time, as everywhere; the curve runs on the wall clock, as its readers do.
         let now = wall.max(machine.now());
-        if self.taken.is_multiple_of(CHOOSE_EVERY) {
+        let is_roomy = machine.topics().nth(HISTORY_TOPICS_MAX).is_none()
+            && machine.groups().nth(HISTORY_GROUPS_MAX).is_none();
+        // With room for all there is nothing to weigh, and what is new is remembered from its first second on.
+        if is_roomy || self.taken.is_multiple_of(CHOOSE_EVERY) {
             self.choose(broker, &machine);
         }
         self.taken += 1;
@@ -59,17 +66,17 @@ impl Sampler {
         let speed = [core.replication.log().fsyncs(), traffic.produce.read(), traffic.end_to_end.read()];
         let mut node = self.walk.of_all(now);
         node.extend(now_of_node(broker));
-        let mut objects = Vec::new();
+        let since = |before: &Before| (before.now, taken.duration_since(before.at).as_secs_f64());
         if let Some(before) = &self.before {
-            let elapsed = taken.duration_since(before.at).as_secs_f64();
+            let (_, elapsed) = since(before);
             node.extend(topic_rates((&before.totals.0, &totals.0), elapsed));
             node.extend(group_rates((&before.totals.1, &totals.1), elapsed));
             let place = Of::DeliveredBytes as usize;
             node.push((Measure::DeliveredBytes, rate((&before.totals.1, &totals.1), place, elapsed)));
             node.extend(speeds(&before.speed, &speed));
-            objects = self.objects(broker, &machine, (now, elapsed));
         }
-        self.before = Some(Before { at: taken, totals, speed });
+        let objects = self.objects(broker, &machine, (now, self.before.as_ref().map(since)));
+        self.before = Some(Before { at: taken, now, totals, speed });
         let mut history = core.remembered();
         history.note(wall, &Subject::Node, &node);
         for (subject, values) in &objects {
@@ -77,12 +84,12 @@ impl Sampler {
         }
     }
 
-    /// What is known of every remembered topic and group.
+    /// What is known of every remembered topic and group; rates since the sample before, if there was one.
     fn objects(
         &mut self,
         broker: &Broker,
         machine: &Machine,
-        (now, elapsed): (Timestamp, f64),
+        (now, since): (Timestamp, Option<(Timestamp, f64)>),
     ) -> Vec<(Subject, Vec<(Measure, f32)>)> {
         let remembered: Vec<Subject> = {
             let history = broker.core.remembered();
@@ -97,10 +104,14 @@ impl Sampler {
             match &subject {
                 Subject::Node => {}
                 Subject::Topic(name) => {
-                    let Some((id, _)) = machine.topic(name) else { continue };
+                    let Some((id, topic)) = machine.topic(name) else { continue };
                     let counts = traffic.topics.read(&id);
-                    if let Some(before) = topics.get(&id) {
-                        values.extend(topic_rates((before, &counts), elapsed));
+                    // What was made since the sample before began at 0.
+                    if let Some((then, elapsed)) = since
+                        && let Some(before) =
+                            topics.get(&id).copied().or((topic.made_at >= then).then(Default::default))
+                    {
+                        values.extend(topic_rates((&before, &counts), elapsed));
                     }
                     self.topics.insert(id, counts);
                 }
@@ -108,8 +119,11 @@ impl Sampler {
                     let Some((id, group)) = machine.group(name) else { continue };
                     let counts = counted(traffic, machine, (id, group));
                     values = self.walk.of_group(name, now);
-                    if let Some(before) = groups.get(&id) {
-                        values.extend(group_rates((before, &counts), elapsed));
+                    if let Some((then, elapsed)) = since
+                        && let Some(before) =
+                            groups.get(&id).copied().or((group.made_at >= then).then(Default::default))
+                    {
+                        values.extend(group_rates((&before, &counts), elapsed));
                     }
                     self.groups.insert(id, counts);
                 }

@@ -1,0 +1,139 @@
+//! `/v1/history` against a real node: what happened is there within seconds, over a restart too, and costs the log
+//! nothing.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use whimbrel::node::Node;
+
+use super::{call, serve_args};
+
+/// How long something may take that takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn with_node_at<T: Send + 'static>(
+    data: &Path,
+    work: impl FnOnce(SocketAddr) -> T + Send + 'static,
+) -> T {
+    let node = Node::start(serve_args(data, &[])).await.unwrap();
+    let to = node.addr();
+    let result = tokio::task::spawn_blocking(move || work(to)).await.unwrap();
+    node.stop().await;
+    result
+}
+
+fn history(to: SocketAddr, query: &str) -> Value {
+    call(to, &format!("GET /v1/history?{query}"), "")
+}
+
+/// The values of a column, gaps included.
+fn column(history: &Value, name: &str) -> Vec<Option<f64>> {
+    history["series"][name].as_array().unwrap().iter().map(Value::as_f64).collect()
+}
+
+/// Looks until something is so.
+fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "it never came");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The highest value of a column once there is one above 0.
+fn peak(to: SocketAddr, query: &str, name: &'static str) -> f64 {
+    until(|| {
+        let found = column(&history(to, query), name).into_iter().flatten().fold(0.0, f64::max);
+        (found > 0.0).then_some(found)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_is_seen_and_kept_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let before = with_node_at(directory.path(), |to| {
+        call(to, "PUT /v1/groups/billing", "{\"subscriptions\": [{\"topic\": \"orders\"}]}");
+        // A rate is the difference of two samples: the first one has to be there.
+        until(|| column(&history(to, ""), "log_bytes").last().copied().flatten());
+        for query in ["group=billing", "topic=orders"] {
+            until(|| history(to, query)["kept"].as_bool().filter(|kept| *kept));
+        }
+        for _ in 0..5 {
+            call(to, "POST /v1/topics/orders/messages", "paid");
+        }
+        assert!(peak(to, "group=billing", "lag_seconds") > 0.0);
+        assert_eq!(peak(to, "group=billing", "lag_messages"), 5.0);
+        assert_eq!(peak(to, "", "lag_messages"), 5.0);
+        // Of 5 messages in one second, or spread over a few; never more.
+        let rate = peak(to, "", "produced_messages_per_s");
+        assert!((0.5..8.0).contains(&rate), "{rate}");
+        assert!((0.5..8.0).contains(&peak(to, "topic=orders", "produced_messages_per_s")));
+        for name in ["fsync_p50_seconds", "fsync_p99_seconds", "produce_p99_seconds"] {
+            assert!(peak(to, "", name) < 60.0, "{name}");
+        }
+        let open = TcpStream::connect(to).unwrap();
+        assert!(peak(to, "", "connections") >= 1.0);
+        drop(open);
+        history(to, "series=produced_messages_per_s")
+    })
+    .await;
+    let start: whimbrel::model::Timestamp = before["from"].as_str().unwrap().parse().unwrap();
+    let at = column(&before, "produced_messages_per_s").iter().position(|rate| *rate > Some(0.0)).unwrap();
+    let taken = column(&before, "produced_messages_per_s").len();
+    let kept = with_node_at(directory.path(), move |to| {
+        until(|| (column(&history(to, ""), "log_bytes").len() > taken).then_some(()));
+        history(to, "series=produced_messages_per_s,lag_messages")
+    })
+    .await;
+    let again: whimbrel::model::Timestamp = kept["from"].as_str().unwrap().parse().unwrap();
+    assert_eq!(again, start, "the past begins where it began");
+    let values = column(&kept, "produced_messages_per_s");
+    assert_eq!(values[at], column(&before, "produced_messages_per_s")[at]);
+    // While it stood still nothing was known, and the first sample has nothing before it.
+    assert!(values[at..].contains(&None), "{values:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_cache_is_a_gap_and_no_reason_not_to_start() {
+    let directory = tempfile::tempdir().unwrap();
+    with_node_at(directory.path(), |to| {
+        until(|| column(&history(to, ""), "log_bytes").last().copied().flatten());
+    })
+    .await;
+    let cache = directory.path().join("history/curves");
+    let mut bytes = std::fs::read(&cache).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&cache, &bytes).unwrap();
+    let start = with_node_at(directory.path(), |to| {
+        until(|| column(&history(to, ""), "log_bytes").last().copied().flatten());
+        call(to, "POST /v1/topics/orders/messages", "paid");
+        column(&history(to, ""), "log_bytes").len()
+    })
+    .await;
+    assert!(start < 60, "{start} steps: the damaged past was used");
+    assert_ne!(std::fs::read(&cache).unwrap(), bytes, "and it is written anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_node_is_watched_and_writes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    with_node_at(directory.path(), |to| {
+        call(to, "PUT /v1/groups/billing", "{\"subscriptions\": [{\"topic\": \"orders\"}]}");
+        let last = || call(to, "GET /readyz?verbose", "")["node"]["last"].clone();
+        let samples = || {
+            let column = column(&history(to, ""), "lag_messages");
+            column.into_iter().flatten().inspect(|lag| assert_eq!(*lag, 0.0)).count()
+        };
+        until(|| (samples() >= 1).then_some(()));
+        let (before, taken) = (last(), samples());
+        until(|| (samples() >= taken + 3).then_some(()));
+        assert_eq!(last(), before, "watching wrote to the log");
+    })
+    .await;
+}
