@@ -16,12 +16,12 @@ run: ## build and start a broker (SERVE_ARGS="--listen 127.0.0.1:9090 --data /tm
 test: export CARGO_PROFILE_DEV_OPT_LEVEL = 1
 test: setup check ## everything that has to pass before a merge
 	$(CARGO) test --locked
-	$(CARGO) test --locked --features seeded-bugs --lib --test model seeded_bug
+	$(CARGO) test --locked --features seeded-bugs,otlp --lib --test model --test otlp -- seeded_bug spans
 
 check: setup ## format, lints and documentation; never edits a file
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --features seeded-bugs --lib --test model -- -D warnings
+	$(CARGO) clippy --locked --features seeded-bugs,otlp --lib --bins --test model --test otlp -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
 
 fix: setup ## what can be repaired without thinking

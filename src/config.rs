@@ -1,6 +1,5 @@
 //! Every server option with its default.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,17 +93,6 @@ pub struct ServeArgs {
     /// How the log on standard error is written; `RUST_LOG` chooses what is in it.
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
-}
-
-/// Starts logging to standard error. `RUST_LOG` chooses what is shown; `info` when it is not set. Colours are for
-/// terminals only: in a file or a journal they would be noise.
-pub fn start_logging(format: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let builder = builder.with_ansi(std::io::stderr().is_terminal());
-    // A second call (tests start several nodes in one process) keeps the first.
-    let _ = if format == "json" { builder.json().try_init() } else { builder.try_init() };
 }
 
 /// Reads a human duration for a flag.

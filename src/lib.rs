@@ -30,5 +30,7 @@ pub mod dashboard;
 pub mod cli;
 // Every server option with its default.
 pub mod config;
+// What the process writes to its log, and how much of it.
+pub mod logging;
 // Opens, wires and stops a node, in order.
 pub mod node;

@@ -40,7 +40,6 @@ fn configure(command: &ServeCommand, flags: &ArgMatches) -> ExitCode {
 
 /// Runs a broker until SIGTERM, SIGINT, or a fault. Exit codes: 0 stopped in order, 1 could not start or a fault.
 fn serve(settings: Resolved) -> ExitCode {
-    whimbrel::config::start_logging(&settings.args.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -48,7 +47,12 @@ fn serve(settings: Resolved) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let logging = {
+        let _within = runtime.enter();
+        whimbrel::logging::start(&settings.args.log_format)
+    };
     let outcome = runtime.block_on(run(settings));
+    drop(logging);
     // After a fault something may still be reading or writing; the exit must not wait for a disk that hangs.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match outcome {

@@ -63,6 +63,10 @@ impl Edge {
             }
         };
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            if matches!(problem.code, Code::Fault | Code::Internal) {
+                let (id, code) = (id.to_str().unwrap_or_default(), problem.code.row().name);
+                tracing::error!(target: "whimbrel::http", id, code, detail = problem.detail, "a request failed");
+            }
             let body = problem.body(id.to_str().ok());
             *response.body_mut() = Body::from(body);
             response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -82,7 +86,10 @@ fn traced_router(router: Router) -> Router {
     let span = |request: &Request<Body>| {
         let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
         let (method, uri) = (request.method(), request.uri());
-        tracing::debug_span!(target: "whimbrel::http", "request", %method, %uri, id)
+        let span = tracing::debug_span!(target: "whimbrel::http", "request", %method, %uri, id, otel.kind = "server");
+        #[cfg(feature = "otlp")]
+        adopt(&span, request.headers());
+        span
     };
     let answered = |response: &Response<Body>, took: Duration, _: &Span| {
         tracing::debug!(target: "whimbrel::http", status = response.status().as_u16(), ?took, "answered");
@@ -90,6 +97,16 @@ fn traced_router(router: Router) -> Router {
     router.layer(
         TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(answered).on_failure(()),
     )
+}
+
+/// Makes the span part of the trace that the caller names (W3C `traceparent`), if it does.
+#[cfg(feature = "otlp")]
+fn adopt(span: &Span, headers: &HeaderMap) {
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+    let caller = opentelemetry_http::HeaderExtractor(headers);
+    let parent = opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(&caller));
+    // Refused only when nobody gathers spans.
+    let _ = span.set_parent(parent);
 }
 
 /// The answer of a handler that panicked. The panic itself is in the log already.

@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 6] = [
     &["replication"],
     &["broker"],
     &["api", "dashboard"],
-    &["node", "config", "cli", "main"],
+    &["node", "config", "logging", "cli", "main"],
 ];
 
 /// Crates that one place only may name, so that they can be exchanged there.
