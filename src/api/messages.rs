@@ -151,6 +151,10 @@ fn found_json(found: &SearchFound, kind: &str, encoding: BodyEncoding) -> Json {
     out.key("index_complete");
     out.truth(found.index_complete);
     out.number_field("scanned", found.scanned);
+    out.key("damaged");
+    out.open_list();
+    found.damaged.iter().for_each(|id| out.plain(id));
+    out.close_list();
     out.close();
     out
 }

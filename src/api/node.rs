@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::extract::{Answer, Call, json};
 use super::json_out::Json;
-use super::options::Api;
+use super::options::{Api, Options};
 use super::problem::{Code, Problem};
 use crate::model;
 
@@ -34,14 +34,14 @@ pub(super) async fn ready(State(api): State<Api>, mut call: Call) -> Answer {
     if verbose {
         out.key("checks");
         out.open_list();
-        let serving =
-            ("serving", !draining, if draining { "draining" } else { "taking requests" }.to_owned());
-        for (name, passed, found) in readiness.checks.iter().chain(std::iter::once(&serving)) {
+        for (name, passed, found) in &readiness.checks {
+            // The broker below does not know that the interface takes no more requests.
+            let drains = draining && *name == "serving";
             out.open();
             out.text_field("name", name);
             out.key("passed");
-            out.truth(*passed);
-            out.text_field("found", found);
+            out.truth(*passed && !drains);
+            out.text_field("found", if drains { "draining" } else { found });
             out.close();
         }
         out.close_list();
@@ -97,6 +97,32 @@ pub(super) async fn limits(State(api): State<Api>, call: Call) -> Answer {
     Ok(json(StatusCode::OK, out))
 }
 
+/// The limits of looking at what is there, without changing it.
+fn limits_of_looking(options: &Options) -> impl Iterator<Item = (&'static str, u64)> {
+    let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    [
+        ("trace_bytes_max", model::TRACE_BYTES_MAX),
+        ("trace_ms_max", model::TRACE_MS_MAX),
+        ("trace_groups_max", count(model::TRACE_GROUPS_MAX)),
+        ("search_entries_max", model::SEARCH_ENTRIES_MAX),
+        ("search_bytes_max", model::SEARCH_BYTES_MAX),
+        ("search_ms_max", model::SEARCH_MS_MAX),
+        ("search_damaged_max", count(model::SEARCH_DAMAGED_MAX)),
+        ("contains_bytes_max", count(model::CONTAINS_BYTES_MAX)),
+        ("tails_max", count(model::TAILS_MAX)),
+        ("tail_for_ms_max", super::tail::longest_ms(options)),
+        ("dry_run_reads_max", count(model::DRY_RUN_READS_MAX)),
+        ("exports_max", count(model::EXPORTS_MAX)),
+        ("metrics_topics_max", count(model::METRICS_TOPICS_MAX)),
+        ("metrics_subscriptions_max", count(model::METRICS_SUBSCRIPTIONS_MAX)),
+        ("metrics_groups_max", count(model::METRICS_GROUPS_MAX)),
+        ("metrics_queue_samples_max", count(model::METRICS_QUEUE_SAMPLES_MAX)),
+        ("history_topics_max", count(model::HISTORY_TOPICS_MAX)),
+        ("history_groups_max", count(model::HISTORY_GROUPS_MAX)),
+    ]
+    .into_iter()
+}
+
 /// Writes every hard limit, named with its unit.
 pub(crate) fn write_limits(out: &mut Json, api: &Api) {
     let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
@@ -140,29 +166,12 @@ pub(crate) fn write_limits(out: &mut Json, api: &Api) {
         ("waiters_max", count(model::WAITERS_MAX)),
         ("sockets_max", count(api.options.max_sockets)),
         ("held_max", count(model::HELD_MAX)),
-        ("trace_bytes_max", model::TRACE_BYTES_MAX),
-        ("trace_ms_max", model::TRACE_MS_MAX),
-        ("trace_groups_max", count(model::TRACE_GROUPS_MAX)),
-        ("search_entries_max", model::SEARCH_ENTRIES_MAX),
-        ("search_bytes_max", model::SEARCH_BYTES_MAX),
-        ("search_ms_max", model::SEARCH_MS_MAX),
-        ("contains_bytes_max", count(model::CONTAINS_BYTES_MAX)),
-        ("tails_max", count(model::TAILS_MAX)),
-        ("tail_for_ms_max", super::tail::longest_ms(&api.options)),
         ("jobs_max", count(model::JOBS_MAX)),
         ("jobs_running_max", count(model::JOBS_RUNNING_MAX)),
         ("redrive_rate_max", model::REDRIVE_RATE_MAX.into()),
-        ("dry_run_reads_max", count(model::DRY_RUN_READS_MAX)),
-        ("exports_max", count(model::EXPORTS_MAX)),
-        ("metrics_topics_max", count(model::METRICS_TOPICS_MAX)),
-        ("metrics_subscriptions_max", count(model::METRICS_SUBSCRIPTIONS_MAX)),
-        ("metrics_groups_max", count(model::METRICS_GROUPS_MAX)),
-        ("metrics_queue_samples_max", count(model::METRICS_QUEUE_SAMPLES_MAX)),
-        ("history_topics_max", count(model::HISTORY_TOPICS_MAX)),
-        ("history_groups_max", count(model::HISTORY_GROUPS_MAX)),
     ];
     out.open();
-    for (name, value) in limits {
+    for (name, value) in limits.into_iter().chain(limits_of_looking(&api.options)) {
         out.number_field(name, value);
     }
     out.number_field("connections_max", count(api.options.max_connections));

@@ -250,7 +250,7 @@ impl From<BrokerError> for Problem {
             BrokerError::NotFound(_) => Code::MessageNotFound,
             BrokerError::Gone(_) => Code::Gone,
             BrokerError::BackupRunning => Code::BackupRunning,
-            BrokerError::Fault(_) => Code::Fault,
+            BrokerError::Damaged(_) | BrokerError::Fault(_) => Code::Fault,
         };
         Problem::new(code, error.to_string())
     }

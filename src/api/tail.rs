@@ -231,6 +231,15 @@ fn write_event(out: &mut Vec<u8>, event: &TailEvent, encoding: BodyEncoding) {
             data.close();
             Some("skipped")
         }
+        TailWhat::Damaged { queue, offset, id } => {
+            data.open();
+            data.number_field("queue", (*queue).into());
+            data.number_field("offset", *offset);
+            data.key("id");
+            data.plain(id);
+            data.close();
+            Some("damaged")
+        }
     };
     write_fields(out, name, &event.place, &data.finish());
 }

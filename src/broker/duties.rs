@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
-
 use crate::machine::{Candidates, Machine};
 use crate::model::{QueueEntry, QueueNo, TICK_ITEMS_MAX, Timestamp, TopicId};
 use crate::storage::index::IndexError;
@@ -29,16 +27,8 @@ const BEHIND_MS: u64 = 1_000;
 /// Runs the duties until the broker stops. An idle broker finds nothing to do and writes nothing.
 pub(super) async fn run(broker: Broker) {
     let mut clock = None;
-    let mut every = interval(EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = every.tick() => {}
-            () = broker.core.until_stopped() => return,
-        }
-        if broker.core.stopping() {
-            return;
-        }
+    let mut rounds = broker.core.rounds_every(EVERY);
+    while rounds.next().await {
         round(&broker, &mut clock).await;
     }
 }
@@ -170,8 +160,7 @@ fn read_expired(core: &Core, now: Timestamp) -> Result<(Candidates, bool), Index
 }
 
 /// The machine, once everything applied to it is in the index; none while the index is behind. The index is
-/// fed a moment
-/// after the machine: in between, a message that is in neither of the two would look like nobody's.
+/// fed a moment after the machine: in between, a message that is in neither of the two would look like nobody's.
 fn indexed_machine(broker: &Broker) -> Option<Machine> {
     let machine = broker.core.machine.snapshot();
     let applied = machine.applied();

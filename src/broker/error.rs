@@ -29,6 +29,9 @@ pub enum BrokerError {
     /// Another backup is being taken.
     #[error("a backup is being taken already; there is one at a time")]
     BackupRunning,
+    /// What was asked for is damaged on the disk, and never served. What is around it is not concerned.
+    #[error("{0}")]
+    Damaged(String),
     /// The disk answered with damage or an error; the node stops or refuses that file.
     #[error("{0}")]
     Fault(String),

@@ -32,6 +32,7 @@ mod proposer;
 mod read;
 mod redrive;
 mod room;
+mod rounds;
 mod scheduled;
 mod scrub;
 mod search;

@@ -12,7 +12,7 @@ use crate::model::wire::DecodeError;
 use crate::model::{
     Attributes, GroupId, Message, MessageId, Position, QueueEntry, QueueNo, Receipt, Timestamp, TopicName,
 };
-use crate::storage::Log;
+use crate::storage::{Log, StorageError};
 
 use super::core::Core;
 use super::error::BrokerError;
@@ -75,14 +75,18 @@ pub(super) struct Logged {
     pub(super) accepted_at: Timestamp,
 }
 
-/// Reads the message at `position`. `Gone` when its segment was removed, `NotFound` when no message stands there.
+/// Reads the message at `position`. `Gone` when its segment was removed, `NotFound` when no message stands there,
+/// `Damaged` when its checksum says so.
 pub(super) fn logged(core: &Core, position: Position) -> Result<Logged, BrokerError> {
     let log = core.replication.log();
     let missing = || BrokerError::NotFound(format!("there is no message {}", MessageId::new(position)));
     if position.index > core.machine.read(crate::machine::Machine::applied) {
         return Err(missing());
     }
-    let fault = |error: crate::storage::StorageError| BrokerError::Fault(error.to_string());
+    let fault = |error: StorageError| match error {
+        StorageError::Damaged { .. } => BrokerError::Damaged(error.to_string()),
+        _ => BrokerError::Fault(error.to_string()),
+    };
     let Some(header) = log.part(position.index, 0).map_err(fault)? else {
         return Err(BrokerError::Gone(format!(
             "message {} is gone: retention removed it",

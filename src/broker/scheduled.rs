@@ -144,9 +144,9 @@ impl Broker {
         let logged = match read::logged(&self.core, position) {
             Ok(logged) => logged,
             // One that cannot be read holds up all behind it, so it must be possible to take it out.
-            Err(BrokerError::Fault(text)) => {
+            Err(error @ (BrokerError::Damaged(_) | BrokerError::Fault(_))) => {
                 let mut all = machine.scheduled();
-                let found = all.find(|(_, at, _)| *at == position).ok_or(BrokerError::Fault(text))?;
+                let found = all.find(|(_, at, _)| *at == position).ok_or(error)?;
                 return Ok(Found::Scheduled(found.2.topic, (found.0, position)));
             }
             Err(error) => return Err(error),

@@ -14,7 +14,7 @@ use memchr::memmem::Finder;
 use crate::machine::{Machine, ProducedAs, Topic};
 use crate::model::{
     Filter, MessageId, Millis, ParseIdError, Position, QueueEntry, QueueNo, SEARCH_BYTES_MAX,
-    SEARCH_ENTRIES_MAX, SEARCH_MS_MAX, Timestamp, TopicId, TopicName, key_hash,
+    SEARCH_DAMAGED_MAX, SEARCH_ENTRIES_MAX, SEARCH_MS_MAX, Timestamp, TopicId, TopicName, key_hash,
 };
 use crate::storage::index::IndexError;
 
@@ -108,6 +108,9 @@ pub struct SearchFound {
     pub next: Option<SearchPlace>,
     /// Entries, or messages with the key, that were looked at.
     pub scanned: u64,
+    /// Messages that may fit and cannot be read, because they are damaged; at most `SEARCH_DAMAGED_MAX`, which ends a
+    /// call.
+    pub damaged: Vec<MessageId>,
     /// Whether it stopped at one of its bounds before it had `limit` messages.
     pub bounded: bool,
     /// Whether the index held every message when the call began; else some may be missing.
@@ -147,6 +150,7 @@ impl Broker {
                 messages: Vec::new(),
                 next: None,
                 scanned: 0,
+                damaged: Vec::new(),
                 bounded: false,
                 index_complete: self.core.indexer.is_live(),
             },
@@ -177,6 +181,7 @@ impl Run<'_> {
         let is_full = self.found.messages.len() >= self.search.limit || self.answer_bytes > BROWSE_BYTES_MAX;
         let is_bounded = self.found.scanned >= SEARCH_ENTRIES_MAX
             || self.read_bytes >= SEARCH_BYTES_MAX
+            || self.found.damaged.len() >= SEARCH_DAMAGED_MAX
             // The clock is asked now and then; a call always looks at something.
             || (self.found.scanned % 64 == 63 && Instant::now() >= self.until);
         self.found.bounded = is_bounded && !is_full;
@@ -213,7 +218,7 @@ impl Run<'_> {
         }
     }
 
-    /// Reads a message; none when it is gone.
+    /// Reads a message; none when it is gone, or damaged, which is noted.
     fn read(&mut self, position: Position) -> Result<Option<Logged>, BrokerError> {
         match read::logged(&self.broker.core, position) {
             Ok(logged) => {
@@ -221,6 +226,12 @@ impl Run<'_> {
                 Ok(Some(logged))
             }
             Err(BrokerError::Gone(_) | BrokerError::NotFound(_)) => Ok(None),
+            Err(BrokerError::Damaged(error)) => {
+                let id = MessageId::new(position);
+                tracing::warn!(error, %id, "a search steps over a damaged message");
+                self.found.damaged.push(id);
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -4,7 +4,7 @@
 //! place: a reader that is slow is read for from the disk later, and never makes the broker hold messages for it.
 
 use crate::machine::{Machine, Topic};
-use crate::model::{Filter, QueueEntry, QueueNo, TailPlace, Timestamp, TopicId, TopicName};
+use crate::model::{Filter, MessageId, QueueEntry, QueueNo, TailPlace, Timestamp, TopicId, TopicName};
 
 use super::error::BrokerError;
 use super::handle::Broker;
@@ -67,6 +67,15 @@ pub enum TailWhat {
         from: u64,
         /// The offset behind the last.
         to: u64,
+    },
+    /// A message that cannot be read: its checksum says that it is damaged.
+    Damaged {
+        /// Its queue.
+        queue: QueueNo,
+        /// Its offset.
+        offset: u64,
+        /// Its id.
+        id: MessageId,
     },
 }
 
@@ -151,28 +160,41 @@ impl Broker {
                 let what = TailWhat::Skipped { queue, from: next, to: entry.offset };
                 events.push(TailEvent { what, place: place.clone() });
             }
-            if tag.matches_tag(entry.tag.as_deref()) {
-                match self.stored(&machine, entry.position, Some(entry.offset)) {
-                    Ok(stored) => {
-                        bytes += stored.message.body.len();
-                        messages += 1;
-                        place.advance(queue, entry.offset + 1);
-                        let what = TailWhat::Message(Box::new(stored));
-                        events.push(TailEvent { what, place: place.clone() });
-                    }
-                    Err(BrokerError::Gone(_) | BrokerError::NotFound(_)) => {
-                        place.advance(queue, entry.offset + 1);
-                        let what = TailWhat::Skipped { queue, from: entry.offset, to: entry.offset + 1 };
-                        events.push(TailEvent { what, place: place.clone() });
-                    }
-                    // What was read before goes out; the next round meets the fault again.
-                    Err(_) if !events.is_empty() => break,
-                    Err(error) => return Err(error),
-                }
+            if !tag.matches_tag(entry.tag.as_deref()) {
+                place.advance(queue, entry.offset + 1);
+                continue;
+            }
+            let what = match self.told(&machine, queue, &entry) {
+                Ok(what) => what,
+                // What was read before goes out; the next round meets the fault again.
+                Err(_) if !events.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            if let TailWhat::Message(stored) = &what {
+                bytes += stored.message.body.len();
+                messages += 1;
             }
             place.advance(queue, entry.offset + 1);
+            events.push(TailEvent { what, place: place.clone() });
         }
         Ok(Some(Found { events, place }))
+    }
+
+    /// What a tail says of one entry: its message, or why there is none.
+    fn told(&self, machine: &Machine, queue: QueueNo, entry: &QueueEntry) -> Result<TailWhat, BrokerError> {
+        let QueueEntry { offset, position, .. } = *entry;
+        match self.stored(machine, position, Some(offset)) {
+            Ok(stored) => Ok(TailWhat::Message(Box::new(stored))),
+            Err(BrokerError::Gone(_) | BrokerError::NotFound(_)) => {
+                Ok(TailWhat::Skipped { queue, from: offset, to: offset + 1 })
+            }
+            Err(BrokerError::Damaged(error)) => {
+                let id = MessageId::new(position);
+                tracing::warn!(error, %id, "a tail steps over a damaged message");
+                Ok(TailWhat::Damaged { queue, offset, id })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Entries behind `place`, each queue's in its order, together in the order they became ready.

@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
-
 use crate::machine::Machine;
 use crate::model::{CANDIDATES_MAX, Filter, GroupId, QueueEntry, QueueNo, TopicId};
 
@@ -246,16 +244,8 @@ impl Core {
 
 /// Runs the observer until the broker stops.
 pub(super) async fn run(broker: Broker) {
-    let mut every = interval(EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = every.tick() => {}
-            () = broker.core.until_stopped() => return,
-        }
-        if broker.core.stopping() {
-            return;
-        }
+    let mut rounds = broker.core.rounds_every(EVERY);
+    while rounds.next().await {
         let observer = broker.clone();
         // Reads the index and the log, so it does not belong on an async thread.
         let observed =

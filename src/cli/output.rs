@@ -54,6 +54,13 @@ pub(crate) fn cell(value: &Value, name: &str) -> String {
     }
 }
 
+/// The keys of a message.
+pub(crate) fn keys(message: &Value) -> String {
+    let keys = message.get("keys").and_then(Value::as_array).into_iter().flatten();
+    let keys: Vec<String> = keys.filter_map(Value::as_str).map(visible).collect();
+    if keys.is_empty() { "-".to_owned() } else { keys.join(",") }
+}
+
 /// A field of milliseconds as people write it: `3d`, `1h30m`, `250ms`.
 pub(crate) fn span(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_u64).map_or_else(|| "-".to_owned(), human)

@@ -6,7 +6,7 @@ use super::CommonArgs;
 use super::error::CliError;
 use super::http::{Call, Client};
 use super::list::{self, LimitArgs};
-use super::output::{Column, Printer, cell};
+use super::output::{Column, Printer, cell, keys};
 use crate::model::{MessageId, TopicName};
 
 /// `whimbrel scheduled …`
@@ -60,7 +60,7 @@ const COLUMNS: [Column; 5] = [
     Column::new("due at", |message| cell(message, "deliver_at")),
     Column::new("queue", |message| cell(message, "queue")),
     Column::new("tag", |message| cell(message, "tag")),
-    Column::new("keys", |message| cell(message, "keys")),
+    Column::new("keys", keys),
 ];
 
 /// One call a message. A refusal is told in its row and the rest goes on; anything else ends the command.

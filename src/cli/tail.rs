@@ -123,6 +123,14 @@ struct Skipped {
     to: u64,
 }
 
+/// The data of `damaged`.
+#[derive(Deserialize)]
+struct Damaged {
+    queue: u64,
+    offset: u64,
+    id: String,
+}
+
 impl<W: AsyncWrite + Unpin> Tail<W> {
     async fn follow(&mut self) -> Result<(), CliError> {
         let until = self.until;
@@ -224,6 +232,7 @@ impl<W: AsyncWrite + Unpin> Tail<W> {
                     count += 1;
                 }
                 "skipped" => say_skipped(&event)?,
+                "damaged" => say_damaged(&event)?,
                 "end" => ended = Some(serde_json::from_str::<End>(&event.data).map_err(CliError::odd)?),
                 // A later broker may say more.
                 _ => {}
@@ -265,6 +274,15 @@ fn say_skipped(event: &Event) -> Result<(), CliError> {
     eprintln!(
         "whimbrel: queue {queue}, offsets {from} to {}: removed by retention before they were read",
         to.saturating_sub(1)
+    );
+    Ok(())
+}
+
+fn say_damaged(event: &Event) -> Result<(), CliError> {
+    let Damaged { queue, offset, id } = serde_json::from_str(&event.data).map_err(CliError::odd)?;
+    let id = visible(&id);
+    eprintln!(
+        "whimbrel: message {id} (queue {queue}, offset {offset}) is damaged on the broker's disk: stepped over"
     );
     Ok(())
 }

@@ -4,9 +4,9 @@
 //! # How to add a page
 //! 1. `src/dashboard/thing.rs`: a struct with `frame: Frame` and what the page shows, its template beside it in
 //!    `templates/thing.html` (`{% extends "layout.html" %}`, its parts from `macros.html`), and a handler
-//!    `async fn show(State(desk): State<Desk>, visit: Visit)` that ends in `visit.show(&desk, Section::…, |broker, frame,
-//!    visit| …)`. The closure runs where reading the index and the log may block, and asks the broker's views: pages
-//!    never call the HTTP interface of their own node. What needs no such place is answered with
+//!    `async fn show(State(desk): State<Desk>, visit: Visit)` that ends in `visit.show(&desk, Section::…,
+//!    |broker, frame, visit| …)`. The closure runs where reading the index and the log may block, and asks the
+//!    broker's views: pages never call the HTTP interface of their own node. What needs no such place is answered with
 //!    `visit.page(&Template { frame: visit.frame(&desk, Section::…), … })`, and what cannot be shown with
 //!    `visit.oops(&desk, …)`.
 //! 2. Its route in [`router`], and when the navigation is to list it, a line in `frame::SECTIONS`.
@@ -16,9 +16,9 @@
 //!
 //! # How to add a form
 //! The template puts `{% call m::token(frame) %}` into it. The handler takes a `Form`, which only arrives when it was
-//! sent from a page of ours (`csrf`); when it is done it answers `form.visit.lead_on(path, note)`, and when it cannot be
-//! done it shows the page again (`Visit::again`) with what was filled in and what is wrong. What destroys something asks
-//! for its name (`m::confirm`).
+//! sent from a page of ours (`csrf`); when it is done it answers `form.visit.lead_on(path, note)`, and when it cannot
+//! be done it shows the page again (`Visit::again`) with what was filled in and what is wrong. What destroys
+//! something asks for its name (`m::confirm`).
 //!
 //! # Script
 //! Everything works without. A part of a page that is marked `live` is fetched anew while somebody looks at it.

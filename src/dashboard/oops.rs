@@ -46,6 +46,6 @@ pub(super) fn status_of(error: &BrokerError) -> StatusCode {
         }
         BrokerError::OutcomeUnknown => StatusCode::GATEWAY_TIMEOUT,
         BrokerError::DiskFull(_) => StatusCode::INSUFFICIENT_STORAGE,
-        BrokerError::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        BrokerError::Damaged(_) | BrokerError::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -141,6 +141,8 @@ pub const SEARCH_ENTRIES_MAX: u64 = 200_000;
 pub const SEARCH_BYTES_MAX: u64 = 32 << 20;
 /// Longest time that one search call looks.
 pub const SEARCH_MS_MAX: Millis = 500;
+/// Most damaged messages that one search call steps over and names; the next goes on.
+pub const SEARCH_DAMAGED_MAX: usize = 100;
 /// Longest text a search may look for in bodies, in bytes.
 pub const CONTAINS_BYTES_MAX: usize = 1_024;
 /// Most tails that may be open at once.

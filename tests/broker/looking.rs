@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use whimbrel::broker::{Broker, BrokerError, Search, Tail, TailFrom, TailRequest, TailRound, TailWhat};
 use whimbrel::machine::{Expected, NewMessage};
-use whimbrel::model::{Filter, Message, TopicName, TopicSettings};
+use whimbrel::model::{Filter, Message, Timestamp, TopicName, TopicSettings};
 use whimbrel::storage::index::IndexOptions;
 
+use crate::reads::{push_out, with_small_tail};
 use crate::rig::{Rig, Setting, a_moment, produce};
 
 fn topic() -> TopicName {
@@ -29,11 +30,50 @@ async fn next(tail: &mut Tail) -> Vec<String> {
             let text = |what: &TailWhat| match what {
                 TailWhat::Message(stored) => String::from_utf8_lossy(&stored.message.body).into_owned(),
                 TailWhat::Skipped { queue, from, to } => format!("skipped {queue} {from}..{to}"),
+                TailWhat::Damaged { queue, offset, id } => format!("damaged {queue}/{offset} {id}"),
             };
             events.iter().map(|event| text(&event.what)).collect()
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// A damaged message ends neither a search nor a tail: both say which one it is and go on behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_message_is_stepped_over_and_named() {
+    let rig = with_small_tail().await;
+    let broker = rig.broker();
+    let mut ids = Vec::new();
+    for body in ["before", "to be harmed", "behind"] {
+        let attributes = whimbrel::model::Attributes { keys: vec!["k".into()], ..Default::default() };
+        let message = Arc::new(Message { body: body.into(), attributes });
+        let new = NewMessage { message, queue: Some(0), ..NewMessage::default() };
+        ids.push(broker.produce(topic(), true, vec![new]).await.unwrap()[0].as_ref().unwrap().id);
+    }
+    let first = rig.directory.path().join(format!("log/{:012}.log", rig.log.segments()[0].id));
+    while rig.log.segments().len() == 1 {
+        push_out(&broker).await;
+    }
+    let bytes = std::fs::read(&first).unwrap();
+    let at = bytes.windows(12).position(|window| window == b"to be harmed").unwrap();
+    let file = std::fs::File::options().write(true).open(&first).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"T", at as u64).unwrap();
+
+    let by_key = Search { key: Some("k".to_owned()), ..everything(10) };
+    let before = Some(Timestamp(u64::MAX >> 20));
+    for search in [by_key, Search { to: before, contains: Some("be".to_owned()), ..everything(10) }] {
+        let found = broker.search(&topic(), &search).unwrap();
+        let bodies: Vec<_> = found.messages.iter().map(|stored| stored.message.body.clone()).collect();
+        assert_eq!(bodies, ["behind", "before"], "{search:?}");
+        assert_eq!((found.damaged, found.next), (vec![ids[1]], None));
+    }
+    let shown = broker.message(ids[1]);
+    assert!(matches!(shown, Err(BrokerError::Damaged(_))), "{shown:?}");
+    let mut tail = follow(&broker, TailFrom::Earliest).await;
+    let told = next(&mut tail).await;
+    assert_eq!(told[..3], ["before".to_owned(), format!("damaged 0/1 {}", ids[1]), "behind".to_owned()]);
+    drop(tail);
+    rig.stop().await;
 }
 
 /// What is not indexed yet is not found, and the answer says so; a tail waits for it and leaves nothing out.

@@ -609,6 +609,9 @@ fn node(witness: &mut Witness) {
     }
     let ready = witness.see(("readyz", 200), "/readyz?verbose", &[], NOBODY).json();
     assert!(ready["checks"].is_array() && ready["node"].is_object(), "{ready}");
+    let checks = ready["checks"].as_array().unwrap().iter();
+    let names: std::collections::BTreeSet<&str> = checks.filter_map(|check| check["name"].as_str()).collect();
+    assert_eq!(names.len(), ready["checks"].as_array().unwrap().len(), "every check once: {names:?}");
     let limits = witness.see(("getLimits", 200), "/v1/limits", &[], NOBODY).json();
     assert_eq!(limits["body_bytes_max"], 4_194_304);
     let served = witness.see(("getContract", 200), "/openapi.yaml", &[], NOBODY);

@@ -106,8 +106,8 @@ impl Mount {
     }
 }
 
-/// Median time of writing `bytes` into allocated space and making them durable, with a pause of `idle` before each write:
-/// a disk that has come to rest may take several times as long as one that is kept busy. Takes about two
+/// Median time of writing `bytes` into allocated space and making them durable, with a pause of `idle` before each
+/// write: a disk that has come to rest may take several times as long as one that is kept busy. Takes about two
 /// seconds at most.
 ///
 /// # Errors

@@ -34,13 +34,12 @@ pub struct RedriveArgs {
     /// Only say how many would move
     #[arg(long)]
     pub dry_run: bool,
-    /// Wait until the job has ended, at most this long (1h when it is not said: --wait=10m)
+    /// Wait until the job has ended, at most this long; behind the group 1h may be left out
     #[arg(
         long,
         value_name = "DURATION",
         value_parser = duration,
         num_args = 0..=1,
-        require_equals = true,
         default_missing_value = "1h",
         conflicts_with_all = ["ids", "dry_run"],
     )]
@@ -261,7 +260,7 @@ mod tests {
         let looks = std::sync::atomic::AtomicU32::new(0);
         let broker = FakeBroker::start(move |seen| a_job(seen, &looks)).await;
         let line = ["--tag", "eu", "--failure", "db down", "--since", "2026-01-31T12:00:00Z", "--to", "t"];
-        let (done, out) = outcome(&broker, &[&line[..], &["--rate", "9", "--wait=5s"]].concat()).await;
+        let (done, out) = outcome(&broker, &[&line[..], &["--rate", "9", "--wait", "5s"]].concat()).await;
         done.unwrap();
         assert!(out.contains("done"), "{out}");
         let seen = broker.seen();

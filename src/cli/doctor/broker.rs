@@ -135,6 +135,10 @@ fn of_the_broker(check: &Check) -> Row {
             "A record does not match its checksum. It is never served; what else it holds is safe.",
             "stop the broker, cp -a DATA DATA.damaged, and read docs/STORAGE.md before anything else",
         ),
+        "held" => (
+            "These live in memory. At the bound schedules are refused (503) and no group looks at new messages.",
+            "whimbrel group list    (settle; or whimbrel dlq redrive GROUP --all; or whimbrel dlq purge GROUP)",
+        ),
         "images" => (
             "A damaged image is not used; the next start reads more of the log and takes longer.",
             "smartctl -H /dev/DISK    (a disk that damages one file damages others)",
@@ -168,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn a_broker_that_is_not_ready_says_why() {
         let checks = r#"{"name":"serving","passed":false,"found":"starting"},{"name":"images","passed":false,"found":"x"},
-            {"name":"new","passed":true,"found":"y"}"#;
+            {"name":"held","passed":false,"found":"all"},{"name":"new","passed":true,"found":"y"}"#;
         let rows = rows(503, checks).await;
         let verdicts: Vec<(&str, Verdict)> =
             rows.iter().map(|row| (row.check.as_str(), row.verdict)).collect();
@@ -178,9 +182,12 @@ mod tests {
             ("skew", Verdict::Ok),
             ("serving", Verdict::Failed),
             ("images", Verdict::Warning),
+            ("held", Verdict::Failed),
             ("new", Verdict::Ok),
         ];
         assert_eq!(verdicts, expected);
+        let unknown = rows.iter().filter(|row| row.means.contains("does not know"));
+        assert_eq!(unknown.map(|row| row.check.as_str()).collect::<Vec<_>>(), ["new"]);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 use crate::cli::CommonArgs;
 use crate::cli::error::CliError;
 use crate::cli::list::{self, LimitArgs};
-use crate::cli::output::{Column, Printer, cell, visible};
+use crate::cli::output::{Column, Printer, cell, keys, visible};
 use crate::model::{Timestamp, TopicName};
 
 /// Characters of a body in a table.
@@ -69,12 +69,6 @@ const COLUMNS: [Column; 6] = [
     Column::new("keys", keys),
     Column::new("body", body),
 ];
-
-fn keys(message: &Value) -> String {
-    let keys = message.get("keys").and_then(Value::as_array).into_iter().flatten();
-    let keys: Vec<String> = keys.filter_map(Value::as_str).map(visible).collect();
-    if keys.is_empty() { "-".to_owned() } else { keys.join(",") }
-}
 
 /// The beginning of the body, on one line.
 fn body(message: &Value) -> String {

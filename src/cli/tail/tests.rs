@@ -75,7 +75,8 @@ async fn the_time_that_was_asked_for_is_kept_whatever_the_broker_does() {
 
 #[tokio::test]
 async fn json_comes_a_line_a_message_and_skips_are_no_messages() {
-    let stream = "event: skipped\nid: a\ndata: {\"queue\":0,\"from\":1,\"to\":5}\n\nevent: later\ndata: x\n\n\
+    let stream = "event: skipped\nid: a\ndata: {\"queue\":0,\"from\":1,\"to\":5}\n\n\
+        event: damaged\nid: a\ndata: {\"queue\":0,\"offset\":5,\"id\":\"i\"}\n\nevent: later\ndata: x\n\n\
         id: b\ndata: {\"body\":\ndata: 1}\n\n\
         event: end\nid: b\ndata: {\"reason\":\"max_events\"}\n\n";
     let (outcome, printed, _) = follow(vec![(200, stream)], &["-o", "ndjson", "--max-events", "1"]).await;

@@ -47,8 +47,8 @@ impl Lang {
         }
     }
 
-    /// The best of `Accept-Language` (RFC 9110, section 12.5.4): of the ranges that we speak, the first with the highest
-    /// weight. English when there is none.
+    /// The best of `Accept-Language` (RFC 9110, section 12.5.4): of the ranges that we speak, the first with the
+    /// highest weight. English when there is none.
     pub(in crate::dashboard) fn accepted(header: &str) -> Lang {
         let mut best = (0, Lang::En);
         for range in header.split(',').take(RANGES_MAX) {

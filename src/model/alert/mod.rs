@@ -1,8 +1,9 @@
 //! The words of alerting: what a rule asks for, who is told along which route, what is kept quiet, and where an alert
 //! and a notification stand.
 //!
-//! All of it is state of the machine, and what these types are as JSON is what stands in the log and in images. Values are therefore fixed-point numbers (`quantity`): the machine knows no floats, and two nodes never
-//! disagree about one. The models are Alertmanager's, so that who knows those knows these.
+//! All of it is state of the machine, and what these types are as JSON is what stands in the log and in images.
+//! Values are therefore fixed-point numbers (`quantity`): the machine knows no floats, and two nodes never disagree
+//! about one. The models are Alertmanager's, so that who knows those knows these.
 
 mod labels;
 mod metric;
