@@ -10,4 +10,4 @@ mod tests;
 
 pub use due::{Due, Member, Patience, due};
 pub use inhibit::inhibited;
-pub use plan::{Candidate, NOTIFIED_ALERTS_MAX, Planned, Ways, as_told, group_key, plan};
+pub use plan::{Candidate, NOTIFIED_ALERTS_MAX, Planned, Ways, as_told, group_key, group_keys, plan};

@@ -1,7 +1,7 @@
 //! Which notifications are due: alerts go along the routes, form groups, and each group says whether it has something
 //! to tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::model::Timestamp;
@@ -91,6 +91,19 @@ pub fn plan(candidates: &[Candidate<'_>], ways: &Ways<'_>, now: Timestamp) -> Ve
         group.decide(key, told, now)
     });
     decided.flatten().collect()
+}
+
+/// The groups that alerts belong to, whether something is due of them or not.
+#[must_use]
+pub fn group_keys<'a>(alerts: impl Iterator<Item = &'a Alert>, ways: &Ways<'_>) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for alert in alerts {
+        let routes = routes_of(&alert.labels, ways.routes);
+        for route in routes.filter(|route| (ways.send_resolved)(&route.receiver).is_some()) {
+            keys.insert(group_key(&route.receiver, &group_labels(&alert.labels, &route.group_by)));
+        }
+    }
+    keys
 }
 
 /// A group while it is put together.

@@ -68,6 +68,7 @@ impl Evaluator {
                 rule,
                 condition: Condition::from(rule),
                 alerts: by_rule.get(name).unwrap_or(&none),
+                told: standing.told,
                 now: survey.now,
                 memories: &mut self.memories,
                 found: &mut found,
@@ -112,6 +113,7 @@ struct Look<'a> {
     rule: &'a AlertRule,
     condition: Condition,
     alerts: &'a OfRule<'a>,
+    told: &'a BTreeSet<&'a AlertKey>,
     now: Timestamp,
     memories: &'a mut BTreeMap<AlertKey, Memory>,
     found: &'a mut Evaluated,
@@ -158,7 +160,7 @@ impl Look<'_> {
             Some(Phase::Pending { since }) => AlertPhase::Pending { since },
             Some(Phase::Firing) => AlertPhase::Firing { since: self.now },
             // Over. It keeps what it said while it fired.
-            None => return resolved(before?, self.now),
+            None => return resolved(before?, self.told.contains(key), self.now),
         };
         let labels = words::labels(key, self.rule);
         let annotations = words::annotations(self.rule, &labels, value);
@@ -167,9 +169,14 @@ impl Look<'_> {
     }
 }
 
-/// An alert that is over now; none when it never fired, so that nobody will ask.
-fn resolved(before: &Alert, now: Timestamp) -> Option<Alert> {
-    let AlertPhase::Firing { since } = before.phase else { return None };
+/// An alert that is over now; none when nobody was told of it and nobody will ask. One that is pending again after it
+/// fired may end before its receivers heard of the first end.
+fn resolved(before: &Alert, is_told: bool, now: Timestamp) -> Option<Alert> {
+    let since = match before.phase {
+        AlertPhase::Firing { since } => since,
+        AlertPhase::Pending { since } if is_told => since,
+        _ => return None,
+    };
     Some(Alert { phase: AlertPhase::Resolved { since, ended: now }, ..before.clone() })
 }
 
@@ -187,7 +194,9 @@ fn ending(
             let is_old = now.since(ended) >= RESOLVED_STAYS_MS && !standing.told.contains(&key());
             is_old.then(|| AlertChange { key: key(), to: None })
         }
-        _ if is_gone => Some(AlertChange { key: key(), to: resolved(alert, now) }),
+        _ if is_gone => {
+            Some(AlertChange { key: key(), to: resolved(alert, standing.told.contains(&key()), now) })
+        }
         _ => None,
     }
 }
@@ -305,6 +314,21 @@ mod tests {
         }
         let phases: Vec<&str> = cluster.alerts.values().map(|alert| alert.phase.as_str()).collect();
         assert_eq!(phases, ["pending"], "what comes again begins anew");
+    }
+
+    #[test]
+    fn what_was_told_is_remembered_although_it_came_again_and_went() {
+        let mut cluster = Cluster::default();
+        let rules = [rule("*")];
+        for seconds in [0, 10] {
+            cluster.round(&rules, &survey(seconds, &[9]));
+        }
+        cluster.told = cluster.alerts.keys().cloned().collect();
+        assert_eq!(cluster.round(&rules, &survey(20, &[0])), ["g0 resolved"]);
+        assert_eq!(cluster.round(&rules, &survey(25, &[9])), ["g0 pending"]);
+        assert_eq!(cluster.round(&rules, &survey(30, &[0])), ["g0 resolved"], "its receivers think it fires");
+        cluster.round(&rules, &survey(35, &[9]));
+        assert_eq!(cluster.round(&rules, &survey(40, &[])), ["g0 resolved"], "and so when its object goes");
     }
 
     #[test]

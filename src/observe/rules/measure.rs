@@ -10,7 +10,7 @@ const MILLIS: f64 = 1e3;
 const MICROS: f64 = 1e6;
 
 /// Fewer deliveries than this in a window say nothing about the share that failed: one of two is no trouble.
-const DELIVERIES_MIN: u64 = 10;
+pub const DELIVERIES_MIN: u64 = 10;
 
 /// What a value is about: a topic, a group, a group in a topic, a receiver, or the node when it names nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,7 +14,7 @@ mod words;
 
 pub use condition::{Condition, from_quantity, longest_window, to_quantity};
 pub use evaluator::{Evaluated, Evaluator, RESOLVED_STAYS_MS, Standing};
-pub use measure::{About, measure};
+pub use measure::{About, DELIVERIES_MIN, measure};
 pub use phase::{FLAPPING_FIRINGS, FLAPPING_HOLD_MS, FLAPPING_WITHIN_MS, Memory, Phase, Timing, Truth, step};
 pub use preview::{Interval, preview};
 pub use survey::{
