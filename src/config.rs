@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::parse_duration;
+use crate::observe::notify::Network;
 
 /// A TOML file, then the environment, then flags.
 mod sources;
@@ -90,6 +91,17 @@ pub struct ServeArgs {
     /// Take an image when the log since the last one holds this many facts.
     #[arg(long, value_name = "N", default_value_t = 500_000)]
     pub image_facts: u64,
+    /// How often the leader holds the rules of alerts against what it sees, 1s to 60s.
+    #[arg(long, value_name = "DURATION", value_parser = alert_interval, default_value = "5s")]
+    pub alert_interval: Duration,
+    /// A network that notifications of alerts may go to although it is not public, such as 10.0.0.0/8 or 127.0.0.1;
+    /// none by default, several may be given, with commas or one by one.
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',', value_parser = network)]
+    pub webhook_allow: Vec<Network>,
+    /// Where people reach this broker's pages, for the links in notifications; http:// and the address it listens on
+    /// when it is empty.
+    #[arg(long, value_name = "URL", value_parser = external_url, default_value = "")]
+    pub external_url: String,
     /// How the log on standard error is written; `RUST_LOG` chooses what is in it.
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
@@ -104,6 +116,31 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn count(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
     number.ok_or_else(|| "must be 1 to 1000000".to_owned())
+}
+
+/// Reads how often rules are evaluated. Seldom is no alert, and more often tells nobody anything sooner.
+fn alert_interval(text: &str) -> Result<Duration, String> {
+    let every = duration(text)?;
+    let bounds = Duration::from_secs(1)..=Duration::from_secs(60);
+    if bounds.contains(&every) { Ok(every) } else { Err("must be 1s to 60s".to_owned()) }
+}
+
+/// Reads where pages are reached, with or without a path in front of them; nothing is also an answer.
+fn external_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
+    match rest {
+        _ if text.is_empty() => Ok(String::new()),
+        Some(host) if !host.is_empty() && host.bytes().all(is_plain) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err("write it as https://mq.example.com, or with a path behind it".to_owned()),
+    }
+}
+
+/// Reads a network.
+fn network(text: &str) -> Result<Network, String> {
+    text.parse()
 }
 
 /// Reads the longest wait: what a receive may ask for ends at 60 s, so more would be a promise that is not kept.
@@ -173,6 +210,16 @@ mod tests {
     fn a_flag_that_could_not_be_kept_is_refused() {
         assert!(wait("60s").is_ok() && wait("61s").is_err());
         assert!(segment_bytes("4KiB").is_ok() && segment_bytes("4095").is_err());
+        assert!(
+            alert_interval("1s").is_ok()
+                && alert_interval("999ms").is_err()
+                && alert_interval("61s").is_err()
+        );
+        assert_eq!(external_url("https://a.example/mq/").as_deref(), Ok("https://a.example/mq"));
+        assert_eq!(external_url("").as_deref(), Ok(""));
+        for bad in ["a.example", "https://", "ftp://a", "https://a b", "https://a/?x", "javascript:1"] {
+            assert!(external_url(bad).is_err(), "{bad}");
+        }
         for good in ["https://app.example.com", "http://localhost:3000", "http://[::1]:8080"] {
             assert_eq!(origin(good).as_deref(), Ok(good));
         }

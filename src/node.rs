@@ -103,6 +103,7 @@ impl Node {
             request_timeout: args.request_timeout,
             node_id: identity.node_id,
             cluster_id: identity.cluster_id,
+            alerting: alerting_options(&args, address),
         };
         let running = match Running::start(options, replication.clone(), &applying, &agreement.handle) {
             Ok(running) => running,
@@ -205,6 +206,15 @@ fn pages() -> api::Pages {
             let problems: Vec<_> = api::problem_rows().map(|row| page_of(&row)).collect();
             dashboard::docs_page(&problems)
         },
+    }
+}
+
+fn alerting_options(args: &ServeArgs, address: SocketAddr) -> broker::AlertingOptions {
+    let given = Some(args.external_url.clone()).filter(|url| !url.is_empty());
+    broker::AlertingOptions {
+        every: args.alert_interval,
+        allowed: args.webhook_allow.clone().into(),
+        external_url: given.unwrap_or_else(|| format!("http://{address}")),
     }
 }
 

@@ -114,6 +114,7 @@ impl Broker {
     /// See [`BrokerError`].
     pub async fn redeliver(&self, id: NotificationId) -> Result<(), BrokerError> {
         self.decide(0, move |draft| draft.redeliver(id)).await?;
+        self.core.alerting.look_again();
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use crate::storage::Space;
 use crate::storage::index::IndexError;
 
 use super::Options;
+use super::alerting::Notifier;
 use super::attributes::Kept;
 use super::clients::Clients;
 use super::history::Doors;
@@ -41,6 +42,8 @@ pub(super) struct Core {
     pub(super) traffic: Arc<Traffic>,
     /// The recent past. Locked to take in a sample and to copy curves out.
     pub(super) history: Mutex<History>,
+    /// Delivers notifications of alerts.
+    pub(super) alerting: Notifier,
     /// Counts connections, once the interface has said how.
     pub(super) doors: OnceLock<Doors>,
     /// Whether this node leads and its leadership is open.

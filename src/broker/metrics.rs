@@ -1,6 +1,7 @@
 //! One scrape: what was counted, and what the state says now. Everything is read from an O(1) clone of the machine, so
 //! that no batch waits for a scrape.
 
+mod alerts;
 mod objects;
 mod queues;
 
@@ -41,6 +42,7 @@ impl Broker {
         add_disk(&mut out, core);
         add_agreement(&mut out, &core.replication);
         add_load(&mut out, core);
+        alerts::add(&mut out, core, &machine);
         add_process(&mut out);
         out.count(&series::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
         out

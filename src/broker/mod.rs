@@ -5,6 +5,7 @@
 //! the very batch that accepts it.
 
 mod alert_objects;
+mod alerting;
 mod ask;
 mod attributes;
 mod backup;
@@ -47,6 +48,7 @@ mod trails;
 mod views;
 mod waiters;
 
+pub use alerting::{AlertingOptions, PreviewedObject, ReceiverTest, RulePreview};
 pub use backup::Backup;
 pub use clients::{ClientSocket, Connected, Dismissed, Receiving};
 pub use error::BrokerError;

@@ -16,6 +16,7 @@ use crate::replication::{AppliedBatch, Replication};
 use crate::storage::Log;
 use crate::storage::index::{Index, Opened};
 
+use super::alerting::{AlertingOptions, Notifier};
 use super::attributes::Kept;
 use super::clients::Clients;
 use super::core::Core;
@@ -24,7 +25,7 @@ use super::indexer::Indexer;
 use super::proposer::Proposer;
 use super::room::Room;
 use super::tally::{self, Tallies};
-use super::{clock, count, duties, history, jobs, scrub, tails, trails};
+use super::{alerting, clock, count, duties, history, jobs, scrub, tails, trails};
 
 /// Most requests that may wait to be decided.
 const REQUESTS_MAX: usize = 65_536;
@@ -45,6 +46,8 @@ pub struct Options {
     pub node_id: u64,
     /// The cluster's id, for people.
     pub cluster_id: String,
+    /// How alerts are watched, and who may be told.
+    pub alerting: AlertingOptions,
 }
 
 /// Why the broker could not start.
@@ -109,6 +112,7 @@ impl Running {
         let core = Arc::new(Core {
             node_id: options.node_id,
             cluster_id: options.cluster_id.clone(),
+            alerting: Notifier::new(options.alerting.clone()),
             options,
             replication,
             machine,
@@ -149,6 +153,7 @@ impl Running {
             tokio::spawn(scrub::run(broker.clone())),
             tokio::spawn(tally::run(broker.clone())),
             tokio::spawn(history::run(broker.clone())),
+            tokio::spawn(alerting::run(broker.clone())),
             tokio::spawn(trails::run(broker.clone())),
             tokio::spawn(tails::run(Arc::clone(&broker.core))),
         ];

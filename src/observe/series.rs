@@ -196,6 +196,18 @@ series! {
     FOLDED_OBJECTS = Gauge "whimbrel_metrics_folded_objects" ["kind"]:
         "Topics, subscriptions and groups without series of their own: they are summed up under the name \
          _other. Above 0, ask the API for a single one.";
+    ALERTS = Gauge "whimbrel_alerts" ["state"]:
+        "Alerts that are pending or firing. Counted on the node that leads; look at /alerts for which they are.";
+    ALERTS_LEFT_OUT = Gauge "whimbrel_alerts_left_out" []:
+        "Alerts for which there was no room at the last evaluation. Above 0 a rule is true of too many objects: \
+         narrow its selector.";
+    ALERT_EVALUATION_SECONDS = Gauge "whimbrel_alert_evaluation_seconds" []:
+        "How long the last evaluation of all rules took. Near alert_interval, raise that or have fewer rules.";
+    NOTIFICATIONS = Counter "whimbrel_notifications_total" ["receiver", "outcome"]:
+        "Tries to deliver a notification, by how they ended: delivered, failed (tried again) or given_up. \
+         When failed rises, look at the deliveries of the receiver.";
+    NOTIFICATIONS_WAITING = Gauge "whimbrel_notifications_waiting" ["receiver"]:
+        "Notifications that a receiver has not taken yet. Above 0 for long, it does not answer.";
     BUILD_INFO = Gauge "whimbrel_build_info" ["version"]:
         "Always 1; the label says which version runs.";
     // The process, under the names every Prometheus client uses.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use whimbrel::broker::{Applying, Broker, BrokerError, Options, Running, Waited};
+use whimbrel::broker::{AlertingOptions, Applying, Broker, BrokerError, Options, Running, Waited};
 use whimbrel::machine::{NewMessage, ReceiveRequest};
 use whimbrel::model::{Message, Millis};
+use whimbrel::observe::notify::AllowedNetworks;
 use whimbrel::replication::{self, Replication};
 use whimbrel::storage::index::{Index, IndexOptions};
 use whimbrel::storage::vfs::{OpenMode, RealFs, Vfs, VfsFile};
@@ -212,6 +213,12 @@ impl Rig {
             request_timeout,
             node_id: 1,
             cluster_id: "test".to_owned(),
+            alerting: AlertingOptions {
+                // These tests count what the broker decides; alerts have tests of their own.
+                every: Duration::from_secs(86_400),
+                allowed: AllowedNetworks::default(),
+                external_url: String::new(),
+            },
         };
         let here = tokio::runtime::Handle::current();
         let running = Running::start(options, replication.clone(), &applying, &here).unwrap();

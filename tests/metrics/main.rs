@@ -22,6 +22,8 @@ use std::net::SocketAddr;
 
 use text::Scrape;
 use whimbrel::config::ServeArgs;
+use whimbrel::machine::Expected;
+use whimbrel::model::alert::{Origin, Receiver, ReceiverKind};
 use whimbrel::node::Node;
 
 fn serve_args(data: &std::path::Path, more: &[&str]) -> ServeArgs {
@@ -35,10 +37,18 @@ fn serve_args(data: &std::path::Path, more: &[&str]) -> ServeArgs {
     <Line as clap::Parser>::parse_from(line.into_iter().chain(more.iter().copied())).serve
 }
 
-/// Runs blocking `work` against a fresh node.
+/// Runs blocking `work` against a fresh node that has one receiver of notifications.
 async fn with_node<T: Send + 'static>(work: impl FnOnce(SocketAddr) -> T + Send + 'static) -> T {
     let directory = tempfile::tempdir().unwrap();
     let node = Node::start(serve_args(directory.path(), &[])).await.unwrap();
+    let receiver = Receiver {
+        kind: ReceiverKind::Webhook,
+        url: "https://hooks.example.com/".to_owned(),
+        secret: None,
+        send_resolved: true,
+    };
+    let name = "ops".parse().unwrap();
+    node.broker().put_receiver(name, receiver, Origin::Api, Expected::Anything).await.unwrap();
     let to = node.addr();
     let result = tokio::task::spawn_blocking(move || work(to)).await.unwrap();
     node.stop().await;

@@ -1,0 +1,52 @@
+//! What is known of alerting beyond the state, on the node that leads: for whoever looks.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::broker::handle::Broker;
+use crate::model::alert::AlertKey;
+
+/// Of the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    values: Mutex<Arc<BTreeMap<AlertKey, f64>>>,
+    left_out: AtomicU64,
+    evaluation_micros: AtomicU64,
+}
+
+impl Figures {
+    /// Takes in what a look found and how long it took.
+    pub(super) fn note(&self, values: BTreeMap<AlertKey, f64>, left_out: u64, took: Duration) {
+        *self.values.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(values);
+        self.left_out.store(left_out, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.evaluation_micros.store(micros, Ordering::Relaxed);
+    }
+
+    /// More found no room once they were decided.
+    pub(super) fn add_left_out(&self, more: usize) {
+        self.left_out.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Alerts for which there was no room.
+    pub(in crate::broker) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// How long the last look took.
+    pub(in crate::broker) fn evaluation(&self) -> Duration {
+        Duration::from_micros(self.evaluation_micros.load(Ordering::Relaxed))
+    }
+}
+
+impl Broker {
+    /// The value of every alert that is pending or firing when it was last looked at, where it was known. Empty on a
+    /// node that does not lead, and before the first look.
+    #[must_use]
+    pub fn alert_values(&self) -> Arc<BTreeMap<AlertKey, f64>> {
+        let values = self.core.alerting.figures.values.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&values)
+    }
+}

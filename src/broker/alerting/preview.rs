@@ -1,0 +1,283 @@
+//! What a rule would have done in the last day, from what the history remembers. Which is not everything that rules may
+//! ask about, and then that is said.
+
+use std::collections::VecDeque;
+
+use crate::broker::clock;
+use crate::broker::handle::Broker;
+use crate::machine::{Group, Machine};
+use crate::model::alert::{AlertMetric, AlertRule};
+use crate::model::{Millis, Timestamp};
+use crate::observe::history::{Curves, Measure, Subject, SubjectKind, Window};
+use crate::observe::rules::{Condition, DELIVERIES_MIN, Interval, preview};
+
+/// How far back a preview looks: 24 hours.
+const BACK_MS: Millis = 86_400_000;
+
+/// Most objects that are named; the others are counted.
+const NAMED_MAX: usize = 50;
+
+/// What a rule would have done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RulePreview {
+    /// From when on values are known: at most 24 hours ago. None when none is.
+    pub from: Option<Timestamp>,
+    /// Up to when.
+    pub until: Timestamp,
+    /// How often it would have begun to fire; none when the history does not hold what the rule asks about.
+    pub times: Option<usize>,
+    /// How many objects were looked at.
+    pub objects: usize,
+    /// Those of which it would have fired, at most 50, the most often first.
+    pub fired: Vec<PreviewedObject>,
+    /// In what this differs from what the rule would do now, in sentences for people.
+    pub caveats: Vec<&'static str>,
+}
+
+/// An object of which a rule would have fired.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PreviewedObject {
+    /// The group; none of the node.
+    pub group: Option<String>,
+    /// When it would have fired, the oldest first.
+    pub intervals: Vec<Interval>,
+}
+
+/// How the values of a metric are made of what is remembered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Recipe {
+    /// A value as it is.
+    Plain(Measure),
+    /// One rate's share of another, over the window of the rule.
+    Share(Measure, Measure),
+    /// The mean of a rate over the window of the rule.
+    Mean(Measure),
+    /// One minus a value's share of this many bytes.
+    Used(Measure, u64),
+}
+
+const TOGETHER: &str =
+    "History keeps the topics of a group together: a group that reads several is looked at as one.";
+const STEPS: &str = "History is looked at in steps of ten seconds for six hours, and of a minute before; what came and \
+                     went in between is not seen.";
+const FSYNCS: &str = "History keeps the slowest fsyncs of each step, and not of the window of the rule.";
+const DISK: &str = "The size of the disk is today's.";
+const FIFTY: &str =
+    "History remembers the groups with the most to tell, 50 at most; others were not looked at.";
+const NOT_HELD: &str = "History does not hold what this rule asks about.";
+
+impl Broker {
+    /// How often `rule` would have fired in the last 24 hours, by the history of this node. Copies and walks curves,
+    /// so not for async threads.
+    #[must_use]
+    pub fn preview_rule(&self, rule: &AlertRule) -> RulePreview {
+        let until = clock::wall_time();
+        let Some((kind, recipe, caveat)) = self.recipe(rule.metric) else {
+            return RulePreview { until, caveats: vec![NOT_HELD], ..RulePreview::default() };
+        };
+        let mut found = RulePreview { until, times: Some(0), caveats: vec![STEPS], ..RulePreview::default() };
+        found.caveats.extend(caveat);
+        let machine = self.core.machine.snapshot();
+        if kind == SubjectKind::Group
+            && self.core.remembered().subjects(kind).count() < machine.groups().count()
+        {
+            found.caveats.push(FIFTY);
+        }
+        let since = Timestamp(until.0.saturating_sub(BACK_MS));
+        let coarse = self.history_of_all(kind, &recipe.measures(), Window::SevenDays);
+        let mut fine = self.history_of_all(kind, &recipe.measures(), Window::SixHours).into_iter();
+        for (subject, coarse) in coarse {
+            let Some((_, fine)) = fine.find(|(other, _)| *other == subject) else { continue };
+            if takes(&machine, rule, &subject) {
+                let points = recipe.points(&coarse, &fine, since);
+                found.take_in(&subject, values(recipe, &points, rule.window_ms), rule);
+            }
+        }
+        found.fired.sort_by_key(|object| std::cmp::Reverse(object.intervals.len()));
+        found.fired.truncate(NAMED_MAX);
+        found
+    }
+
+    /// Of what and how a metric is made; none when history does not hold it.
+    fn recipe(&self, metric: AlertMetric) -> Option<(SubjectKind, Recipe, Option<&'static str>)> {
+        let group = |recipe, caveat| Some((SubjectKind::Group, recipe, caveat));
+        let node = |recipe, caveat| Some((SubjectKind::Node, recipe, Some(caveat)));
+        match metric {
+            AlertMetric::LagMessages => group(Recipe::Plain(Measure::LagMessages), Some(TOGETHER)),
+            AlertMetric::LagSeconds => group(Recipe::Plain(Measure::LagSeconds), Some(TOGETHER)),
+            AlertMetric::DeadLetters => group(Recipe::Plain(Measure::DeadLetters), None),
+            AlertMetric::RetryRatio => {
+                group(Recipe::Share(Measure::RetriedMessages, Measure::DeliveredMessages), Some(TOGETHER))
+            }
+            AlertMetric::FailureRatio => {
+                group(Recipe::Share(Measure::FailedDeliveries, Measure::DeliveredMessages), Some(TOGETHER))
+            }
+            AlertMetric::FailuresPerSecond => group(Recipe::Mean(Measure::FailedDeliveries), Some(TOGETHER)),
+            AlertMetric::DeadLettersPerSecond => {
+                group(Recipe::Mean(Measure::DeadLetteredMessages), Some(TOGETHER))
+            }
+            AlertMetric::FsyncP99Seconds => node(Recipe::Plain(Measure::FsyncP99), FSYNCS),
+            AlertMetric::DiskUsedRatio => {
+                let total = self.core.replication.log().total_space().filter(|total| *total > 0)?;
+                node(Recipe::Used(Measure::DiskFreeBytes, total), DISK)
+            }
+            AlertMetric::InFlightSeconds
+            | AlertMetric::BacklogWithoutConsumers
+            | AlertMetric::HeadBlockedSeconds
+            | AlertMetric::ScheduleLatenessSeconds
+            | AlertMetric::ReceiverFailingSeconds => None,
+        }
+    }
+}
+
+impl RulePreview {
+    fn take_in(&mut self, subject: &Subject, values: Vec<(Timestamp, Option<f64>)>, rule: &AlertRule) {
+        let Some((first, _)) = values.first() else { return };
+        self.from = Some(self.from.map_or(*first, |from| from.min(*first)));
+        self.objects += 1;
+        let intervals = preview(values, Condition::from(rule));
+        if !intervals.is_empty() {
+            self.times = self.times.map(|times| times + intervals.len());
+            self.fired.push(PreviewedObject { group: subject.name().map(str::to_owned), intervals });
+        }
+    }
+}
+
+/// Whether a rule looks at this object: of a group, whether it looks at the group in one of its topics.
+fn takes(machine: &Machine, rule: &AlertRule, subject: &Subject) -> bool {
+    let Subject::Group(name) = subject else { return true };
+    let topics_of = |group: &Group| {
+        let mut topics = group.settings.subscriptions.iter().map(|one| one.topic.as_str());
+        topics.any(|topic| rule.selector.takes(Some(topic), Some(name.as_str())))
+    };
+    machine.group(name).is_some_and(|(_, group)| topics_of(group))
+}
+
+/// A moment, how long the step is that ends with it, and what is remembered of it, in the order of the measures.
+type Point = (Timestamp, Millis, [Option<f64>; 2]);
+
+impl Recipe {
+    fn measures(self) -> Vec<Measure> {
+        match self {
+            Recipe::Plain(one) | Recipe::Mean(one) | Recipe::Used(one, _) => vec![one],
+            Recipe::Share(one, other) => vec![one, other],
+        }
+    }
+
+    /// What is remembered since `since`: in minutes, and finely where it is. It begins with the first moment of which
+    /// anything is known.
+    fn points(self, coarse: &Curves, fine: &Curves, since: Timestamp) -> Vec<Point> {
+        let of = |curves: &Curves| -> Vec<Point> {
+            let columns: Vec<Vec<(Timestamp, Option<f32>)>> =
+                self.measures().iter().map(|measure| curves.points(*measure).collect()).collect();
+            let column = |place: usize, at: usize| {
+                let (_, value) = columns.get(place)?.get(at)?;
+                value.map(f64::from)
+            };
+            let moments = columns.first().into_iter().flatten().enumerate();
+            moments.map(|(at, (end, _))| (*end, curves.step_ms, [column(0, at), column(1, at)])).collect()
+        };
+        let fine = of(fine);
+        let from =
+            fine.first().map_or(Timestamp(u64::MAX), |(end, step, _)| Timestamp(end.0 - step.min(&end.0)));
+        let before = of(coarse).into_iter().filter(|(end, ..)| *end > since && *end <= from);
+        let points = before.chain(fine);
+        points.skip_while(|(_, _, [one, other])| one.is_none() && other.is_none()).collect()
+    }
+}
+
+/// What the rule would have been held against, moment by moment.
+fn values(recipe: Recipe, points: &[Point], window_ms: Millis) -> Vec<(Timestamp, Option<f64>)> {
+    match recipe {
+        Recipe::Plain(_) => points.iter().map(|(at, _, [one, _])| (*at, *one)).collect(),
+        Recipe::Used(_, total) => points
+            .iter()
+            .map(|(at, _, [free, _])| (*at, free.map(|free| 1.0 - free / total as f64)))
+            .collect(),
+        Recipe::Mean(_) => over_window(points, window_ms, |grown| {
+            let [Some((count, seconds)), _] = grown else { return None };
+            Some(count / seconds)
+        }),
+        Recipe::Share(..) => over_window(points, window_ms, |grown| {
+            let [Some((part, _)), Some((whole, _))] = grown else { return None };
+            // Half a message of leeway: counts come back out of rounded rates.
+            (whole + 0.5 >= DELIVERIES_MIN as f64).then(|| part / whole)
+        }),
+    }
+}
+
+/// By how much each rate made its counter grow over a window, and over how many seconds that is known; none when it is
+/// not known at all.
+type Grown = [Option<(f64, f64)>; 2];
+
+fn over_window(
+    points: &[Point],
+    window_ms: Millis,
+    value: impl Fn(Grown) -> Option<f64>,
+) -> Vec<(Timestamp, Option<f64>)> {
+    let mut within: VecDeque<&Point> = VecDeque::new();
+    let mut found = Vec::with_capacity(points.len());
+    for point in points {
+        within.push_back(point);
+        while within.front().is_some_and(|(at, ..)| at.0.saturating_add(window_ms) <= point.0.0) {
+            within.pop_front();
+        }
+        let sum = |pick: fn(&Point) -> Option<f64>| {
+            let known = within.iter().filter_map(|point| Some((pick(point)?, point.1 as f64 / 1e3)));
+            let (grown, seconds) =
+                known.fold((0.0, 0.0), |(grown, all), (rate, step)| (grown + rate * step, all + step));
+            (seconds > 0.0).then_some((grown, seconds))
+        };
+        found.push((point.0, value([sum(|(_, _, [one, _])| *one), sum(|(_, _, [_, other])| *other)])));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp(1_790_000_000_000 + seconds * 1_000)
+    }
+
+    fn points(step_s: u64, rates: &[(Option<f64>, Option<f64>)]) -> Vec<Point> {
+        let step = |(number, (one, other)): (u64, &(Option<f64>, Option<f64>))| {
+            (at(number * step_s), step_s * 1_000, [*one, *other])
+        };
+        (1..).zip(rates).map(step).collect()
+    }
+
+    #[test]
+    fn a_rate_is_its_mean_over_the_window_and_a_gap_counts_for_nothing() {
+        let rates = [Some(4.0), Some(0.0), None, Some(1.0), None, None];
+        let rates = rates.map(|rate| (rate, None));
+        let found = values(Recipe::Mean(Measure::FailedDeliveries), &points(10, &rates), 20_000);
+        let found: Vec<Option<f64>> = found.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(found, [Some(4.0), Some(2.0), Some(0.0), Some(1.0), Some(1.0), None]);
+    }
+
+    #[test]
+    fn a_share_of_few_deliveries_says_nothing() {
+        // Half a delivery fails a second; one and then two of them are made.
+        let rates = [(Some(0.5), Some(0.9)), (Some(0.5), Some(0.1)), (Some(0.5), Some(2.0)), (None, None)];
+        let recipe = Recipe::Share(Measure::FailedDeliveries, Measure::DeliveredMessages);
+        let found = values(recipe, &points(10, &rates), 10_000);
+        let found: Vec<Option<f64>> = found.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(found, [None, None, Some(0.25), None]);
+    }
+
+    #[test]
+    fn the_last_hours_are_looked_at_finely_and_the_beginning_is_where_something_is_known() {
+        let column = |values: Vec<Option<f32>>| vec![(Measure::LagMessages, values)];
+        let coarse = vec![None, None, Some(1.0), Some(2.0), Some(3.0), Some(4.0)];
+        let coarse = Curves { from: at(0), step_ms: 60_000, columns: column(coarse) };
+        let fine = Curves { from: at(240), step_ms: 10_000, columns: column(vec![Some(5.0); 12]) };
+        let recipe = Recipe::Plain(Measure::LagMessages);
+        let found = values(recipe, &recipe.points(&coarse, &fine, at(0)), 0);
+        assert_eq!(found[..3], [(at(180), Some(1.0)), (at(240), Some(2.0)), (at(250), Some(5.0))]);
+        assert_eq!(found.len(), 14, "none twice");
+        let found = recipe.points(&coarse, &fine, at(200));
+        assert_eq!(found.first().map(|(end, ..)| *end), Some(at(240)), "nothing older than it looks back");
+    }
+}
