@@ -73,7 +73,8 @@ impl<S: Send + Sync> FromRequestParts<S> for FreeCall {
 
 /// A path of which a segment is not UTF-8 once decoded; `text` holds the segment's name between backticks.
 fn undecodable(text: &str) -> Problem {
-    const SEGMENTS: [&str; 6] = ["topic", "group", "queue", "id", "receipt", "code"];
+    const SEGMENTS: [&str; 9] =
+        ["topic", "group", "queue", "id", "receipt", "code", "rule", "receiver", "delivery"];
     let named = text.split('`').nth(1);
     match SEGMENTS.into_iter().find(|segment| Some(*segment) == named) {
         Some(segment) => Problem::at(Code::InvalidRequest, Place::Path(segment), "is not UTF-8"),

@@ -4,6 +4,7 @@
 //! id, `router` finds the handler, `extract` reads path, query and body strictly, the handler calls the broker,
 //! `problem` or `json_out` writes the answer. Nothing here decides anything; the machine does.
 
+mod alerts;
 mod backup;
 mod browser;
 mod clients;

@@ -13,8 +13,8 @@ use super::extract::Caller;
 use super::options::{Api, Options};
 use super::problem::{Code, Problem};
 use super::{
-    backup, clients, config, dead_letters, export, groups, history, jobs, messages, metrics, node, produce,
-    receive, redrive, scheduled, settle, stream, tail, topics,
+    alerts, backup, clients, config, dead_letters, export, groups, history, jobs, messages, metrics, node,
+    produce, receive, redrive, scheduled, settle, stream, tail, topics,
 };
 use crate::broker::Broker;
 
@@ -122,6 +122,7 @@ fn table(api: Api) -> Router {
         .route("/openapi.yaml", get(node::contract))
         .route("/docs", get(node::docs))
         .route("/problems/{code}", get(node::problem_page))
+        .merge(alerts::table())
         .fallback(async |uri: Uri| {
             let text = format!("nothing is served at '{}'; every path is in /openapi.yaml", uri.path());
             Problem::new(Code::NotFound, text)

@@ -147,9 +147,9 @@ fn has_type(schema: &Value, value: &Value) -> bool {
 
 /// Every route of the router, as `METHOD path`, read from its source: the table is one statement a line.
 pub(crate) fn routes() -> Vec<String> {
-    let source = include_str!("../../src/api/router.rs");
+    let tables = [include_str!("../../src/api/router.rs"), include_str!("../../src/api/alerts/mod.rs")];
     let mut routes = Vec::new();
-    for statement in source.split(".route(").skip(1) {
+    for statement in tables.iter().flat_map(|source| source.split(".route(").skip(1)) {
         let path = statement.split('"').nth(1).expect("a path");
         let handlers = statement.split_once("\",").expect("handlers").1;
         let handlers = handlers.split(".fallback(").next().unwrap_or(handlers);

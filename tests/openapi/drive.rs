@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::Witness;
 
-const NOBODY: &[u8] = b"";
+pub(super) const NOBODY: &[u8] = b"";
 
-fn text(value: &Value) -> Vec<u8> {
+pub(super) fn text(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
@@ -27,6 +27,7 @@ pub(crate) fn all(witness: &mut Witness) {
     delete(witness);
     node(witness);
     history(witness);
+    super::alerts::all(witness);
     backup(witness);
 }
 

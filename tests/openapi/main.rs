@@ -9,6 +9,7 @@
     reason = "a test that cannot go on should say so at once"
 )]
 
+mod alerts;
 #[path = "../client/mod.rs"]
 mod client;
 mod contract;
@@ -81,6 +82,26 @@ impl Witness {
         }
         self.seen.insert((operation.to_owned(), answer.status));
         answer
+    }
+}
+
+impl Witness {
+    /// Sends a `GET` until its answer is as wanted, for at most a minute.
+    fn until(
+        &mut self,
+        what: (&str, u16),
+        path: &str,
+        is_so: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let began = std::time::Instant::now();
+        loop {
+            let found = self.see(what, path, &[], b"").json();
+            if is_so(&found) {
+                return found;
+            }
+            assert!(began.elapsed() < std::time::Duration::from_secs(60), "it never came: {path}: {found}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
     }
 }
 
