@@ -117,7 +117,8 @@ impl Node {
         let stop = CancellationToken::new();
         let stopping = stop.clone();
         let api_options = Arc::new(api_options(&args, &settings));
-        let about = dashboard::About::starting(address.to_string(), args.data.display().to_string());
+        let about = dashboard::About::starting(address.to_string(), args.data.display().to_string())
+            .with_settings(settings.iter().map(shown_setting));
         let routes =
             api::routes(broker.clone(), api_options.clone()).merge(dashboard::router(broker.clone(), about));
         let server = tokio::spawn(async move {
@@ -216,6 +217,15 @@ fn alerting_options(args: &ServeArgs, address: SocketAddr) -> broker::AlertingOp
         allowed: args.webhook_allow.clone().into(),
         external_url: given.unwrap_or_else(|| format!("http://{address}")),
     }
+}
+
+fn shown_setting(setting: &Setting) -> dashboard::SettingShown {
+    let value = match setting.value() {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    };
+    dashboard::SettingShown { key: setting.key.clone(), value, origin: setting.origin.to_string() }
 }
 
 fn api_options(args: &ServeArgs, settings: &[Setting]) -> api::Options {

@@ -44,6 +44,14 @@ impl Broker {
             .read(|machine| machine.topics().take(limit).map(|(_, topic)| topic.name.clone()).collect())
     }
 
+    /// Groups in name order, by name only.
+    #[must_use]
+    pub fn group_names(&self, limit: usize) -> Vec<GroupName> {
+        self.core
+            .machine
+            .read(|machine| machine.groups().take(limit).map(|(_, group)| group.name.clone()).collect())
+    }
+
     /// One group.
     ///
     /// # Errors

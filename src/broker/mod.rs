@@ -7,6 +7,7 @@
 mod alert_objects;
 mod alerting;
 mod ask;
+mod attempts;
 mod attributes;
 mod backup;
 mod candidates;

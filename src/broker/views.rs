@@ -74,6 +74,20 @@ pub struct GroupView {
     pub topics: Vec<GroupTopicView>,
 }
 
+impl GroupView {
+    /// Its lag over all topics.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.topics.iter().map(|topic| topic.lag).sum()
+    }
+
+    /// Age since ready of the oldest message of the lag in any topic; 0 when there is none.
+    #[must_use]
+    pub fn lag_ms(&self) -> Millis {
+        self.topics.iter().map(|topic| topic.lag_ms).max().unwrap_or(0)
+    }
+}
+
 /// A group in one topic.
 #[derive(Clone, Debug, Serialize)]
 pub struct GroupTopicView {

@@ -1,4 +1,4 @@
-//! Style sheet and mark, built into the binary. Their addresses carry a hash of their content, so that a browser may
+//! Style sheets, scripts and mark, built into the binary, ours and those of others (`static/vendor/`). Their addresses carry a hash of their content, so that a browser may
 //! keep them for a year and still sees a new version at once.
 
 use std::sync::LazyLock;
@@ -17,24 +17,51 @@ pub(super) struct Assets {
     pub(super) mark: String,
     /// Path of the script that follows a topic.
     pub(super) tail: String,
+    /// Path of the script of every page.
+    pub(super) app: String,
+    /// Path of htmx, which renews parts of a page.
+    pub(super) htmx: String,
+    /// Path of uPlot, which draws curves.
+    pub(super) plot: String,
+    /// Path of its style sheet.
+    pub(super) plot_style: String,
 }
 
 const STYLE: &str = include_str!("../../static/style.css");
 const MARK: &str = include_str!("../../static/mark.svg");
 const TAIL: &str = include_str!("../../static/tail.js");
+const APP: &str = include_str!("../../static/app.js");
+const HTMX: &str = include_str!("../../static/vendor/htmx-2.0.11.min.js");
+const PLOT: &str = include_str!("../../static/vendor/uplot-1.6.32.min.js");
+const PLOT_STYLE: &str = include_str!("../../static/vendor/uplot-1.6.32.min.css");
+
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 pub(super) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
-    style: format!("/static/style-{:016x}.css", xxh3_64(STYLE.as_bytes())),
-    mark: format!("/static/mark-{:016x}.svg", xxh3_64(MARK.as_bytes())),
-    tail: format!("/static/tail-{:016x}.js", xxh3_64(TAIL.as_bytes())),
+    style: path("style", "css", STYLE),
+    mark: path("mark", "svg", MARK),
+    tail: path("tail", "js", TAIL),
+    app: path("app", "js", APP),
+    htmx: path("htmx", "js", HTMX),
+    plot: path("uplot", "js", PLOT),
+    plot_style: path("uplot", "css", PLOT_STYLE),
 });
+
+fn path(name: &str, kind: &str, content: &str) -> String {
+    format!("/static/{name}-{:016x}.{kind}", xxh3_64(content.as_bytes()))
+}
 
 /// The routes of the static files. Any other path below `/static` stays unknown.
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
-        .route(&ASSETS.style, get(|| async { file("text/css; charset=utf-8", STYLE) }))
+        .route(&ASSETS.style, get(|| async { file(CSS, STYLE) }))
+        .route(&ASSETS.plot_style, get(|| async { file(CSS, PLOT_STYLE) }))
+        .route(&ASSETS.app, get(|| async { file(SCRIPT, APP) }))
+        .route(&ASSETS.htmx, get(|| async { file(SCRIPT, HTMX) }))
+        .route(&ASSETS.plot, get(|| async { file(SCRIPT, PLOT) }))
         .route(&ASSETS.mark, get(|| async { file("image/svg+xml", MARK) }))
-        .route(&ASSETS.tail, get(|| async { file("text/javascript; charset=utf-8", TAIL) }))
+        .route(&ASSETS.tail, get(|| async { file(SCRIPT, TAIL) }))
 }
 
 type File = ([(axum::http::HeaderName, &'static str); 2], &'static str);
@@ -55,7 +82,16 @@ mod tests {
     #[tokio::test]
     async fn static_files_are_served_under_their_hash_and_nowhere_else() {
         let app: Router = router();
-        for (path, content) in [(&ASSETS.style, STYLE), (&ASSETS.mark, MARK), (&ASSETS.tail, TAIL)] {
+        let files = [
+            (&ASSETS.style, STYLE),
+            (&ASSETS.mark, MARK),
+            (&ASSETS.tail, TAIL),
+            (&ASSETS.app, APP),
+            (&ASSETS.htmx, HTMX),
+            (&ASSETS.plot, PLOT),
+            (&ASSETS.plot_style, PLOT_STYLE),
+        ];
+        for (path, content) in files {
             let request = Request::get(path).body(Body::empty()).unwrap();
             let answer = app.clone().oneshot(request).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK, "{path}");

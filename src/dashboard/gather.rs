@@ -1,5 +1,6 @@
 //! What the pages say of the node that answers.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::broker::Readiness;
@@ -11,13 +12,41 @@ pub struct About {
     address: String,
     data_dir: String,
     started: Instant,
+    settings: Arc<[SettingShown]>,
+}
+
+/// A setting of the node, as the page of settings shows it.
+#[derive(Clone, Debug)]
+pub struct SettingShown {
+    /// Its name.
+    pub key: String,
+    /// Its value; none when it is secret.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub origin: String,
 }
 
 impl About {
     /// A node that starts now, is reached at `address` (`host:port`) and keeps its data in `data_dir`.
     #[must_use]
     pub fn starting(address: impl Into<String>, data_dir: impl Into<String>) -> About {
-        About { address: address.into(), data_dir: data_dir.into(), started: Instant::now() }
+        About {
+            address: address.into(),
+            data_dir: data_dir.into(),
+            started: Instant::now(),
+            settings: Arc::default(),
+        }
+    }
+
+    /// The same node, with the settings it was started with.
+    #[must_use]
+    pub fn with_settings(self, settings: impl IntoIterator<Item = SettingShown>) -> About {
+        About { settings: settings.into_iter().collect(), ..self }
+    }
+
+    /// What it was started with; nothing when that is not known.
+    pub(super) fn settings(&self) -> &[SettingShown] {
+        &self.settings
     }
 
     /// `host:port` that clients reach it at.

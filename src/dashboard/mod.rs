@@ -28,19 +28,23 @@
 #![allow(dead_code, reason = "what the pages share is here before all of them are")]
 
 mod assets;
+mod chart;
 mod clients;
+mod config;
 mod contract;
 mod csrf;
 mod dead_letters;
 mod desk;
 mod docs;
 mod fields;
+mod find;
 mod form;
 mod format;
 mod frame;
 mod gather;
 mod jobs;
 mod messages;
+mod objects;
 mod oops;
 mod overview;
 mod page;
@@ -56,13 +60,16 @@ use crate::broker::Broker;
 use desk::Desk;
 
 pub use docs::{ProblemPage, docs_page};
-pub use gather::About;
+pub use gather::{About, SettingShown};
 pub use page::RenderError;
 
 /// The pages and their static files, to merge into the node's router.
 pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) -> Router<S> {
     let pages = Router::new()
         .route("/", get(overview::show))
+        .route("/config", get(config::show))
+        .route("/search", get(find::show))
+        .merge(objects::routes())
         .merge(messages::routes())
         .merge(dead_letters::routes())
         .merge(scheduled::routes())

@@ -4,36 +4,175 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::chart::{self, Chart};
 use super::desk::Desk;
 use super::format::filters;
 use super::frame::{Frame, Section};
+use super::gather::About;
 use super::visit::Visit;
+use super::words::{Objects, Overview};
+use crate::broker::{Broker, BrokerError};
+use crate::model::GroupName;
+use crate::model::alert::AlertPhase;
+use crate::observe::history::{Curves, Measure, Subject, SubjectKind, Window};
+
+/// Groups that are named.
+const WORST: usize = 5;
+
+/// What the tiles show: the measure, its text, whether anything above 0 is bad.
+type Tile = (Measure, fn(&Overview) -> &'static str, bool);
+
+const TILES: [Tile; 10] = [
+    (Measure::ProducedMessages, |words| words.in_rate, false),
+    (Measure::DeliveredMessages, |words| words.out_rate, false),
+    (Measure::AckedMessages, |words| words.acked_rate, false),
+    (Measure::LagMessages, |words| words.lag, false),
+    (Measure::LagSeconds, |words| words.oldest, false),
+    (Measure::RetriedMessages, |words| words.retry_rate, false),
+    (Measure::DeadLetters, |words| words.dead, true),
+    (Measure::ProduceP99, |words| words.produce, false),
+    (Measure::EndToEndP99, |words| words.end_to_end, false),
+    (Measure::FsyncP99, |words| words.fsync, false),
+];
 
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct OverviewPage {
     frame: Frame,
+    words: &'static Overview,
+    chart_words: &'static Objects,
     address: String,
+    health: Vec<Health>,
+    tiles: Vec<TileShown>,
     uptime_ms: Option<u64>,
     log_bytes: Option<u64>,
     free_bytes: Option<u64>,
+    charts: Vec<Chart>,
+    worst: Vec<Worst>,
+    firing: Vec<(String, String)>,
     is_empty: bool,
+}
+
+/// How something is, in words.
+struct Health {
+    /// `good`, `wait` or `alarm`.
+    tone: &'static str,
+    text: String,
+    /// Where to look, and what that is called.
+    link: Option<(&'static str, &'static str)>,
+}
+
+struct TileShown {
+    label: &'static str,
+    value: String,
+    is_bad: bool,
+}
+
+/// A group that is behind.
+struct Worst {
+    name: GroupName,
+    lag: String,
+    oldest: String,
 }
 
 /// `GET /`
 pub(super) async fn show(State(desk): State<Desk>, visit: Visit) -> Response {
     let about = desk.about.clone();
-    let gather = move |broker: &crate::broker::Broker, frame, _: &Visit| {
-        let node = broker.node();
-        Ok(OverviewPage {
-            frame,
-            address: about.address().to_owned(),
-            uptime_ms: about.uptime_ms(),
-            // A log is never empty: it holds at least how it began.
-            log_bytes: Some(node.log_bytes).filter(|bytes| *bytes > 0),
-            free_bytes: Some(node.free_bytes).filter(|bytes| *bytes > 0),
-            is_empty: broker.topics(None, 1).rows.is_empty(),
-        })
-    };
+    let gather = move |broker: &Broker, frame, visit: &Visit| gather(broker, &about, frame, visit);
     visit.show(&desk, Section::Overview, gather).await
+}
+
+fn gather(broker: &Broker, about: &About, frame: Frame, visit: &Visit) -> Result<OverviewPage, BrokerError> {
+    let words = Overview::of(visit.lang);
+    let node = broker.node();
+    let measures: Vec<Measure> = TILES.iter().map(|(measure, ..)| *measure).collect();
+    let past = broker.history(&Subject::Node, &measures, Window::TenMinutes)?;
+    let tile = |(measure, label, warns): &Tile| {
+        let value = chart::newest(&past.curves, *measure);
+        TileShown {
+            label: label(words),
+            value: chart::shown(value, measure.as_str()),
+            is_bad: *warns && value.is_some_and(|value| value > 0.0),
+        }
+    };
+    let charts = [
+        (Measure::ProducedMessages, words.chart_in),
+        (Measure::AckedMessages, words.chart_acked),
+        (Measure::LagMessages, words.chart_lag),
+        (Measure::LagSeconds, words.chart_oldest),
+    ];
+    let firing = firing(broker);
+    Ok(OverviewPage {
+        health: health(broker, words, firing.len()),
+        words,
+        chart_words: Objects::of(visit.lang),
+        address: about.address().to_owned(),
+        tiles: TILES.iter().map(tile).collect(),
+        uptime_ms: about.uptime_ms(),
+        // A log is never empty: it holds at least how it began.
+        log_bytes: Some(node.log_bytes).filter(|bytes| *bytes > 0),
+        free_bytes: Some(node.free_bytes).filter(|bytes| *bytes > 0),
+        charts: chart::charts(broker, &Subject::Node, &charts),
+        worst: worst(broker),
+        firing: firing.into_iter().take(WORST).collect(),
+        is_empty: broker.topic_names(1).is_empty(),
+        frame,
+    })
+}
+
+/// Rule and summary of every alert that fires, the worst first.
+fn firing(broker: &Broker) -> Vec<(String, String)> {
+    let alerting = broker.alerting();
+    let firing = alerting.alerts().filter(|(_, alert)| matches!(alert.phase, AlertPhase::Firing { .. }));
+    let mut firing: Vec<_> = firing.collect();
+    firing.sort_by_key(|(_, alert)| std::cmp::Reverse(alert.severity));
+    let summary = |alert: &crate::model::alert::Alert| alert.annotations.get("summary").cloned();
+    firing.into_iter().map(|(key, alert)| (key.rule.clone(), summary(alert).unwrap_or_default())).collect()
+}
+
+fn health(broker: &Broker, words: &'static Overview, firing: usize) -> Vec<Health> {
+    let readiness = broker.readiness();
+    let mut health = Vec::new();
+    for (name, _, found) in readiness.checks.iter().filter(|(_, passed, _)| !passed) {
+        let text = format!("{}: {name}: {found}", words.check_failed);
+        health.push(Health { tone: "alarm", text, link: Some(("/config", words.checks)) });
+    }
+    if firing > 0 {
+        let text = super::format::with(words.fires, &[&firing]);
+        health.push(Health { tone: "alarm", text, link: Some(("/alerts", words.to_alerts)) });
+    }
+    let alerting = broker.alerting();
+    let pending = alerting.alerts().filter(|(_, alert)| matches!(alert.phase, AlertPhase::Pending { .. }));
+    let pending = pending.count();
+    if pending > 0 {
+        let text = super::format::with(words.pends, &[&pending]);
+        health.push(Health { tone: "wait", text, link: Some(("/alerts", words.to_alerts)) });
+    }
+    if health.is_empty() {
+        health.push(Health { tone: "good", text: words.all_well.to_owned(), link: None });
+    }
+    health
+}
+
+/// The groups that are furthest behind, of those that the history remembers: those with the most lag are among them.
+fn worst(broker: &Broker) -> Vec<Worst> {
+    let measures = [Measure::LagMessages, Measure::LagSeconds];
+    let found = broker.history_of_all(SubjectKind::Group, &measures, Window::TenMinutes);
+    let lag = |curves: &Curves| chart::newest(curves, Measure::LagMessages).unwrap_or(0.0);
+    let mut behind: Vec<(GroupName, Curves)> = found
+        .into_iter()
+        .filter_map(|(subject, curves)| match subject {
+            Subject::Group(name) if lag(&curves) > 0.0 => Some((name, curves)),
+            _ => None,
+        })
+        .collect();
+    behind.sort_by(|(_, one), (_, other)| lag(other).total_cmp(&lag(one)));
+    let shown =
+        |measure: Measure, curves: &Curves| chart::shown(chart::newest(curves, measure), measure.as_str());
+    let row = |(name, curves): (GroupName, Curves)| Worst {
+        lag: shown(Measure::LagMessages, &curves),
+        oldest: shown(Measure::LagSeconds, &curves),
+        name,
+    };
+    behind.into_iter().take(WORST).map(row).collect()
 }

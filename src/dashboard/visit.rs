@@ -83,6 +83,11 @@ impl Visit {
         Common::of(self.lang)
     }
 
+    /// The visit of another page, which a form leads to without a detour: one that only asked.
+    pub(super) fn at(self, path: impl Into<String>) -> Visit {
+        Visit { path: path.into(), fields: Fields::default(), ..self }
+    }
+
     /// The same page again, after a form that could not be done: with what was filled in, and what is wrong.
     pub(super) fn again(self, path: impl Into<String>, fields: Fields, error: &FormError) -> Visit {
         let (status, trouble) = (error.status, Some(error.text.clone()));

@@ -40,12 +40,16 @@ mod choice;
 mod common;
 mod letters;
 mod messages;
+mod objects;
+mod overview;
 mod work;
 
 pub(super) use choice::{Lang, Theme};
 pub(super) use common::Common;
 pub(super) use letters::Letters;
 pub(super) use messages::Messages;
+pub(super) use objects::Objects;
+pub(super) use overview::Overview;
 pub(super) use work::Work;
 
 #[cfg(test)]
@@ -54,7 +58,8 @@ mod tests {
 
     /// Every table. A new one is added here.
     fn tables() -> Vec<(&'static str, &'static str, &'static str)> {
-        [Common::rows(), Messages::rows(), Letters::rows(), Work::rows()].concat()
+        [Common::rows(), Messages::rows(), Letters::rows(), Work::rows(), Objects::rows(), Overview::rows()]
+            .concat()
     }
 
     fn places(text: &str) -> Vec<&str> {

@@ -1,0 +1,156 @@
+//! Curves: drawn by the server as lines in the page, with the same numbers as a table below, so that they are there at
+//! the first look, without script, and for people who do not see lines. `static/app.js` draws them anew with uPlot.
+
+use std::fmt::Write as _;
+
+use crate::broker::Broker;
+use crate::model::Timestamp;
+use crate::observe::history::{Curves, Measure, Subject, Window};
+
+/// The drawing, in its own units.
+const WIDTH: f32 = 600.0;
+const HEIGHT: f32 = 120.0;
+/// Rows of the table: means of this many stretches.
+const ROWS: usize = 20;
+
+/// A curve, ready to be shown.
+#[derive(Clone, Debug)]
+pub(super) struct Chart {
+    /// What it is called.
+    pub(super) title: &'static str,
+    /// The name of its series in `/v1/history`.
+    pub(super) series: &'static str,
+    /// What `/v1/history` is asked, for the script.
+    pub(super) source: String,
+    /// The path of the line, broken where nothing is known; empty when nothing is known at all.
+    pub(super) line: String,
+    /// The last value.
+    pub(super) last: String,
+    /// The largest value, which is the height of the drawing.
+    pub(super) most: String,
+    /// When it begins.
+    pub(super) from: Timestamp,
+    /// Time and value, the newest first.
+    pub(super) rows: Vec<(Timestamp, String)>,
+}
+
+/// The charts of a subject over the last ten minutes, one for each of `wanted`.
+pub(super) fn charts(broker: &Broker, subject: &Subject, wanted: &[(Measure, &'static str)]) -> Vec<Chart> {
+    let measures: Vec<Measure> = wanted.iter().map(|(measure, _)| *measure).collect();
+    let Ok(found) = broker.history(subject, &measures, Window::TenMinutes) else { return Vec::new() };
+    let about = match subject {
+        Subject::Node => String::new(),
+        Subject::Topic(name) => format!("topic={name}&"),
+        Subject::Group(name) => format!("group={name}&"),
+    };
+    let chart =
+        |(measure, title): &(Measure, &'static str)| Chart::of(&found.curves, (*measure, *title), &about);
+    wanted.iter().map(chart).collect()
+}
+
+/// The newest known value of a measure, if it is at most a few steps old.
+pub(super) fn newest(curves: &Curves, measure: Measure) -> Option<f32> {
+    curves.values(measure).iter().rev().take(5).copied().flatten().next()
+}
+
+impl Chart {
+    fn of(curves: &Curves, (measure, title): (Measure, &'static str), about: &str) -> Chart {
+        let values = curves.values(measure);
+        let most = values.iter().copied().flatten().fold(0.0, f32::max);
+        let series = measure.as_str();
+        Chart {
+            title,
+            series,
+            source: format!("/v1/history?{about}series={series}"),
+            line: line(values, most),
+            last: shown(newest(curves, measure), series),
+            most: shown(values.iter().any(Option::is_some).then_some(most), series),
+            from: curves.from,
+            rows: rows(curves, measure),
+        }
+    }
+}
+
+/// The path of a line: a new piece after every gap.
+fn line(values: &[Option<f32>], most: f32) -> String {
+    let mut path = String::new();
+    let mut is_open = false;
+    let step = WIDTH / float(values.len().saturating_sub(1).max(1));
+    for (place, value) in values.iter().enumerate() {
+        let Some(value) = value else {
+            is_open = false;
+            continue;
+        };
+        let (x, y) = (step * float(place), HEIGHT - HEIGHT * if most > 0.0 { value / most } else { 0.0 });
+        let letter = if is_open { 'L' } else { 'M' };
+        // A single point between two gaps is a dot.
+        let dot = if is_open { "" } else { "h0" };
+        let _ = write!(path, "{letter}{x:.1} {y:.1}{dot}");
+        is_open = true;
+    }
+    path
+}
+
+fn rows(curves: &Curves, measure: Measure) -> Vec<(Timestamp, String)> {
+    let points: Vec<(Timestamp, Option<f32>)> = curves.points(measure).collect();
+    let stretch = points.len().div_ceil(ROWS).max(1);
+    let row = |some: &[(Timestamp, Option<f32>)]| {
+        let known: Vec<f32> = some.iter().filter_map(|(_, value)| *value).collect();
+        let mean = (!known.is_empty()).then(|| known.iter().sum::<f32>() / float(known.len()));
+        (some.last().map_or(Timestamp(0), |(at, _)| *at), shown(mean, measure.as_str()))
+    };
+    points.rchunks(stretch).map(row).collect()
+}
+
+fn float(count: usize) -> f32 {
+    count as f32
+}
+
+/// A value in the unit that the name of its series ends with.
+pub(super) fn shown(value: Option<f32>, series: &str) -> String {
+    let Some(value) = value else { return "–".to_owned() };
+    if series.ends_with("_seconds") {
+        return match value {
+            0.0 => "0 s".to_owned(),
+            small if small < 0.001 => format!("{:.0} µs", value * 1e6),
+            short if short < 1.0 => format!("{:.1} ms", value * 1e3),
+            _ => super::format::duration(Some((f64::from(value) * 1e3) as u64)),
+        };
+    }
+    let rounded = if value < 10.0 && value.fract() > 0.0 {
+        format!("{value:.1}")
+    } else {
+        super::format::count(Some(f64::from(value).round() as u64))
+    };
+    match series {
+        bytes if bytes.ends_with("bytes") => super::format::bytes(Some(f64::from(value) as u64)),
+        rate if rate.ends_with("_per_s") => format!("{rounded}/s"),
+        _ => rounded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_breaks_over_gaps_and_an_unknown_value_is_no_zero() {
+        let path = line(&[Some(0.0), Some(2.0), None, Some(1.0)], 2.0);
+        assert_eq!(path, "M0.0 120.0h0L200.0 0.0M600.0 60.0h0");
+        assert_eq!((line(&[None, None], 0.0), shown(None, "lag_messages")), (String::new(), "–".to_owned()));
+        assert_eq!(line(&[Some(0.0)], 0.0), "M0.0 120.0h0");
+    }
+
+    #[test]
+    fn values_have_the_unit_of_their_series() {
+        let texts = [
+            shown(Some(1_234.4), "acked_messages_per_s"),
+            shown(Some(0.25), "acked_messages_per_s"),
+            shown(Some(0.0005), "fsync_p99_seconds"),
+            shown(Some(0.0105), "produce_p99_seconds"),
+            shown(Some(61.0), "lag_seconds"),
+            shown(Some(2_048.0), "log_bytes"),
+        ];
+        assert_eq!(texts, ["1\u{202f}234/s", "0.2/s", "500 µs", "10.5 ms", "1 min 1 s", "2.0 KiB"]);
+    }
+}

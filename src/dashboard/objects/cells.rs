@@ -1,0 +1,59 @@
+//! Numbers of groups, ready for the cells of a table.
+
+use crate::broker::{GroupTopicView, GroupView};
+use crate::model::{GroupName, TopicName};
+
+/// A group in a topic.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InTopic {
+    pub(super) lag: Option<u64>,
+    pub(super) lag_ms: Option<u64>,
+    pub(super) ready: Option<u64>,
+    pub(super) in_flight: Option<u64>,
+    pub(super) retrying: Option<u64>,
+    /// Whether `lag` may still turn out to be less.
+    pub(super) counting: bool,
+}
+
+impl From<&GroupTopicView> for InTopic {
+    fn from(view: &GroupTopicView) -> InTopic {
+        InTopic {
+            lag: Some(view.lag),
+            lag_ms: Some(view.lag_ms),
+            ready: Some(view.ready),
+            in_flight: Some(view.in_flight),
+            retrying: Some(view.retrying),
+            counting: view.counting,
+        }
+    }
+}
+
+/// A group.
+#[derive(Clone, Debug)]
+pub(super) struct GroupRow {
+    pub(super) name: GroupName,
+    pub(super) ordered: bool,
+    pub(super) paused: bool,
+    pub(super) topics: Vec<TopicName>,
+    pub(super) lag: Option<u64>,
+    pub(super) lag_ms: Option<u64>,
+    pub(super) in_flight: Option<u64>,
+    pub(super) members: Option<u64>,
+    pub(super) dead_letters: u64,
+}
+
+impl From<&GroupView> for GroupRow {
+    fn from(view: &GroupView) -> GroupRow {
+        GroupRow {
+            name: view.name.clone(),
+            ordered: view.settings.ordered,
+            paused: view.paused,
+            topics: view.topics.iter().map(|topic| topic.topic.clone()).collect(),
+            lag: Some(view.lag()),
+            lag_ms: Some(view.lag_ms()),
+            in_flight: Some(view.in_flight),
+            members: Some(view.members),
+            dead_letters: view.dead_letters,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! `/groups` and `/groups/{group}`.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::ROWS;
+use super::cells::{GroupRow, InTopic};
+use super::seek::{self, SeekForm};
+use super::settings::{self, Sent, SettingsForm};
+use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation};
+use crate::dashboard::chart::{self, Chart};
+use crate::dashboard::desk::Desk;
+use crate::dashboard::fields::{Fields, address};
+use crate::dashboard::form::Form;
+use crate::dashboard::format::{self, filters};
+use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::visit::{FormError, Visit};
+use crate::dashboard::words::Objects;
+use crate::machine::Expected;
+use crate::model::{Filter, GroupName, GroupSettings, Millis, TopicName};
+use crate::observe::history::{Measure, Subject, Window};
+
+/// Most members that the page of a group names.
+const MEMBERS_MAX: usize = 50;
+
+pub(super) fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/groups", get(list).post(create))
+        .route("/groups/{group}", get(show))
+        .route("/groups/{group}/settings", post(save))
+        .route("/groups/{group}/pause", post(pause))
+        .route("/groups/{group}/resume", post(resume))
+        .route("/groups/{group}/seek", post(seek_to))
+        .route("/groups/{group}/delete", post(delete))
+}
+
+#[derive(Template)]
+#[template(path = "groups.html")]
+struct GroupsPage {
+    frame: Frame,
+    words: &'static Objects,
+    rows: Vec<GroupRow>,
+    name: String,
+    topic: String,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "group.html")]
+struct GroupPage {
+    frame: Frame,
+    words: &'static Objects,
+    group: GroupRow,
+    topics: Vec<(TopicName, InTopic)>,
+    charts: Vec<Chart>,
+    /// What the lag does, and when it is gone.
+    trend: String,
+    clear: String,
+    explanation: Explanation,
+    members: Vec<ClientView>,
+    deaths: Deaths,
+    /// How many failed deliveries the messages behind them have that are held now, and how many messages have so many.
+    attempts: Vec<(u32, u64)>,
+    form: SettingsForm,
+    seek: SeekForm,
+    /// Places that it may be moved to.
+    places: [(&'static str, &'static str); 4],
+    /// Where the forms go.
+    save_to: String,
+    delete_at: String,
+}
+
+/// Where the lag is going, out of the last minute of the history.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Trend {
+    /// Messages a second that it grows by; negative: it shrinks.
+    pub(super) per_s: Option<f32>,
+    /// How long until there is none, at that pace.
+    pub(super) clear_ms: Option<Millis>,
+}
+
+impl Trend {
+    /// Over the values of the last minute, one a second, the oldest first.
+    fn of(values: &[Option<f32>]) -> Trend {
+        let minute = values.get(values.len().saturating_sub(60)..).unwrap_or_default();
+        let mut known = minute.iter().enumerate().filter_map(|(at, value)| Some((at, (*value)?)));
+        let (Some((from, first)), Some((to, last))) = (known.next(), known.next_back()) else {
+            return Trend::default();
+        };
+        let per_s = (last - first) / (to - from) as f32;
+        let clear_ms = (per_s < 0.0).then(|| (f64::from(last) / f64::from(-per_s) * 1e3) as Millis);
+        Trend { per_s: Some(per_s), clear_ms }
+    }
+}
+
+async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
+    let gather = |broker: &Broker, frame, visit: &Visit| {
+        let cursor = visit.fields.one("cursor");
+        let found = broker.groups(cursor, ROWS);
+        let next = found.next_cursor.as_deref();
+        Ok(GroupsPage {
+            frame,
+            words: Objects::of(visit.lang),
+            next: next.map(|next| address("/groups", [("cursor", Some(next))])),
+            rows: found.rows.iter().map(GroupRow::from).collect(),
+            name: visit.fields.kept("name").to_owned(),
+            topic: visit.fields.kept("topic").to_owned(),
+            first: cursor.map(|_| "/groups".to_owned()),
+        })
+    };
+    visit.show(&desk, Section::Groups, gather).await
+}
+
+async fn create(State(desk): State<Desk>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let missing = |name: &str| FormError::new(format!("{name}: is missing"));
+    let read = || -> Result<(GroupName, GroupSettings), FormError> {
+        let name = fields.parsed::<GroupName>("name")?.ok_or_else(|| missing("name"))?;
+        let topic = fields.parsed::<TopicName>("topic")?.ok_or_else(|| missing("topic"))?;
+        let subscriptions = vec![crate::model::Subscription { topic, filter: Filter::All }];
+        let ordered = fields.one("ordered").is_some();
+        Ok((name, GroupSettings { subscriptions, ordered, ..GroupSettings::default() }))
+    };
+    let made = match read() {
+        Ok((name, settings)) => {
+            let put = desk.broker.put_group(name.clone(), settings, Expected::Missing, true).await;
+            put.map(|_| name).map_err(FormError::from)
+        }
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(name) => visit.lead_on(&page_of(&name), "done"),
+        Err(error) => list(State(desk), visit.again("/groups", fields, &error)).await,
+    }
+}
+
+fn page_of(name: &GroupName) -> String {
+    format!("/groups/{name}")
+}
+
+async fn show(State(desk): State<Desk>, Path(group): Path<String>, visit: Visit) -> Response {
+    match group.parse::<GroupName>() {
+        Ok(name) => shown(&desk, visit, name, Forms::default()).await,
+        Err(error) => visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
+    }
+}
+
+/// Forms as they were sent.
+#[derive(Default)]
+struct Forms {
+    settings: Option<SettingsForm>,
+    seek: SeekForm,
+}
+
+async fn shown(desk: &Desk, visit: Visit, name: GroupName, forms: Forms) -> Response {
+    let gather = move |broker: &Broker, frame, visit: &Visit| page(broker, (frame, visit), &name, forms);
+    visit.show(desk, Section::Groups, gather).await
+}
+
+fn page(
+    broker: &Broker,
+    (frame, visit): (Frame, &Visit),
+    name: &GroupName,
+    forms: Forms,
+) -> Result<GroupPage, BrokerError> {
+    let words = Objects::of(visit.lang);
+    let group = broker.group(name)?;
+    let subject = Subject::Group(name.clone());
+    let wanted = [
+        (Measure::LagMessages, words.lag_messages),
+        (Measure::LagSeconds, words.lag_age),
+        (Measure::AckedMessages, words.acked),
+        (Measure::FailedDeliveries, words.failed),
+    ];
+    let lag = broker.history(&subject, &[Measure::LagMessages], Window::TenMinutes)?;
+    let trend = Trend::of(lag.curves.values(Measure::LagMessages));
+    Ok(GroupPage {
+        frame,
+        words,
+        charts: chart::charts(broker, &subject, &wanted),
+        trend: trend
+            .per_s
+            .map_or_else(|| "–".to_owned(), |rate| format::with(words.trend_rate, &[&format!("{rate:+.1}")])),
+        clear: match (trend.clear_ms, trend.per_s) {
+            (Some(clear_ms), _) => format::with(words.clear_in, &[&format::duration(Some(clear_ms))]),
+            (None, Some(_)) if group.lag() > 0 => words.not_clearing.to_owned(),
+            _ => String::new(),
+        },
+        explanation: broker.explain(name)?,
+        members: broker.clients(None, Some(name), MEMBERS_MAX).rows,
+        deaths: broker.deaths(name)?,
+        attempts: broker.attempts(name)?,
+        form: forms.settings.unwrap_or_else(|| SettingsForm::of(&group.settings, group.version)),
+        seek: forms.seek,
+        places: [
+            ("earliest", words.earliest),
+            ("latest", words.latest),
+            ("time", words.a_time),
+            ("offset", words.an_offset),
+        ],
+        save_to: format!("{}/settings", page_of(name)),
+        delete_at: format!("{}/delete", page_of(name)),
+        topics: group.topics.iter().map(|here| (here.topic.clone(), here.into())).collect(),
+        group: GroupRow::from(&group),
+    })
+}
+
+async fn save(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let present = group.parse::<GroupName>().map_err(|error| BrokerError::NotFound(error.to_string()));
+    let present = present.and_then(|name| Ok((desk.broker.group_settings(&name)?.0, name)));
+    let (present, name) = match present {
+        Ok(found) => found,
+        Err(error) => return visit.failed(&desk, &error),
+    };
+    let path = page_of(&name);
+    let error = match settings::read(&fields, &*present, GroupSettings::check) {
+        Ok(Sent { is_final: false, form, .. }) => {
+            let visit = visit.at(path);
+            return shown(&desk, visit, name, Forms { settings: Some(form), ..Forms::default() }).await;
+        }
+        Ok(Sent { settings, expected, .. }) => {
+            match desk.broker.put_group(name.clone(), settings, expected, true).await {
+                Ok(_) => return visit.lead_on(&path, "done"),
+                Err(error) => error.into(),
+            }
+        }
+        Err(error) => error,
+    };
+    let form = SettingsForm {
+        text: fields.kept("settings").to_owned(),
+        version: fields.kept("version").to_owned(),
+        diff: None,
+    };
+    let forms = Forms { settings: Some(form), ..Forms::default() };
+    shown(&desk, visit.again(path, Fields::default(), &error), name, forms).await
+}
+
+async fn pause(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+    set_paused(&desk, &group, form, true).await
+}
+
+async fn resume(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+    set_paused(&desk, &group, form, false).await
+}
+
+async fn set_paused(desk: &Desk, group: &str, form: Form, paused: bool) -> Response {
+    let Ok(name) = group.parse::<GroupName>() else {
+        return form.visit.oops(desk, StatusCode::NOT_FOUND, group);
+    };
+    match desk.broker.pause_group(name.clone(), paused).await {
+        Ok(()) => form.visit.lead_on(&page_of(&name), "done"),
+        Err(error) => form.visit.failed(desk, &error),
+    }
+}
+
+async fn seek_to(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let Ok(name) = group.parse::<GroupName>() else {
+        return visit.oops(&desk, StatusCode::NOT_FOUND, &group);
+    };
+    let path = page_of(&name);
+    let mut kept = SeekForm::of(&fields);
+    let done = match seek::read(&fields) {
+        Ok(wish) => {
+            let moved = desk.broker.seek(name.clone(), wish.topic, wish.to, wish.is_trial).await;
+            moved.map(|counts| (wish.is_trial, counts)).map_err(FormError::from)
+        }
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok((false, _)) => visit.lead_on(&path, "done"),
+        Ok((true, counts)) => {
+            kept.counts = Some(counts);
+            let visit = visit.at(path);
+            shown(&desk, visit, name, Forms { seek: kept, ..Forms::default() }).await
+        }
+        Err(error) => {
+            let visit = visit.again(path, Fields::default(), &error);
+            shown(&desk, visit, name, Forms { seek: kept, ..Forms::default() }).await
+        }
+    }
+}
+
+async fn delete(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let Ok(name) = group.parse::<GroupName>() else {
+        return visit.oops(&desk, StatusCode::NOT_FOUND, &group);
+    };
+    let error = if fields.one("confirm").map(str::trim) == Some(name.as_str()) {
+        match desk.broker.delete_group(name.clone(), true, Expected::Anything).await {
+            Ok(()) => return visit.lead_on("/groups", "done"),
+            Err(error) => error.into(),
+        }
+    } else {
+        FormError::new(format::with(visit.common().confirm_wrong, &[&name]))
+    };
+    shown(&desk, visit.again(page_of(&name), Fields::default(), &error), name, Forms::default()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trend_says_how_long_it_takes_and_nothing_when_it_is_not_known() {
+        let falling: Vec<Option<f32>> = (0..11).map(|second| Some(100.0 - 5.0 * second as f32)).collect();
+        assert_eq!(Trend::of(&falling), Trend { per_s: Some(-5.0), clear_ms: Some(10_000) });
+        let rising = [Some(1.0), None, Some(5.0)];
+        assert_eq!(Trend::of(&rising), Trend { per_s: Some(2.0), clear_ms: None });
+        assert_eq!(Trend::of(&[None, Some(3.0)]), Trend::default());
+        assert_eq!(Trend::of(&[]), Trend::default());
+    }
+}

@@ -1,0 +1,18 @@
+//! Topics and groups: lists, one of each, and the forms that change them.
+
+mod cells;
+mod groups;
+mod seek;
+mod settings;
+mod topics;
+
+use axum::Router;
+
+use super::desk::Desk;
+
+/// Rows of a list. What a row shows beyond the settings is looked up for these alone.
+const ROWS: usize = 50;
+
+pub(super) fn routes() -> Router<Desk> {
+    topics::routes().merge(groups::routes())
+}

@@ -1,0 +1,75 @@
+//! The form that moves a group to another place.
+
+use crate::dashboard::fields::Fields;
+use crate::dashboard::visit::FormError;
+use crate::machine::{SeekCounts, SeekTo};
+use crate::model::{QueueNo, Timestamp, TopicName};
+
+/// The form as a page shows it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeekForm {
+    pub(super) topic: String,
+    pub(super) to: String,
+    pub(super) at: String,
+    /// What it would do, once somebody has asked.
+    pub(super) counts: Option<SeekCounts>,
+}
+
+impl SeekForm {
+    pub(super) fn of(fields: &Fields) -> SeekForm {
+        let kept = |name| fields.kept(name).to_owned();
+        SeekForm { topic: kept("topic"), to: kept("to"), at: kept("at"), counts: None }
+    }
+}
+
+/// What was sent.
+pub(super) struct Wish {
+    pub(super) topic: TopicName,
+    pub(super) to: SeekTo,
+    /// Only look what it would do.
+    pub(super) is_trial: bool,
+}
+
+/// Reads the form.
+pub(super) fn read(fields: &Fields) -> Result<Wish, FormError> {
+    let topic = fields.parsed::<TopicName>("topic")?.ok_or_else(|| FormError::new("topic: is missing"))?;
+    let to = match fields.kept("to") {
+        "latest" => SeekTo::Latest,
+        "time" => SeekTo::Time(
+            fields
+                .parsed::<Timestamp>("at")?
+                .ok_or_else(|| FormError::new("at: is missing; a time is 2026-01-31T12:00:00Z"))?,
+        ),
+        "offset" => {
+            let at = fields.kept("at").trim();
+            let parts = at.split_once(':').unwrap_or(("", ""));
+            let (queue, offset) = (parts.0.parse::<QueueNo>(), parts.1.parse::<u64>());
+            match (queue, offset) {
+                (Ok(queue), Ok(offset)) => SeekTo::Offset { queue, offset },
+                _ => return Err(FormError::new("at: must be QUEUE:OFFSET, such as 0:1200")),
+            }
+        }
+        _ => SeekTo::Earliest,
+    };
+    Ok(Wish { topic, to, is_trial: fields.one("do") != Some("seek") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_word_a_time_or_an_offset() {
+        let read = |text: &str| read(&Fields::parse(text).unwrap()).map(|wish| (wish.to, wish.is_trial));
+        assert!(matches!(read("topic=a&to=earliest"), Ok((SeekTo::Earliest, true))));
+        assert!(matches!(read("topic=a&to=latest&do=seek"), Ok((SeekTo::Latest, false))));
+        assert!(matches!(
+            read("topic=a&to=offset&at=3:12"),
+            Ok((SeekTo::Offset { queue: 3, offset: 12 }, true))
+        ));
+        assert!(matches!(read("topic=a&to=time&at=2026-01-31T12:00:00Z"), Ok((SeekTo::Time(_), true))));
+        for bad in ["to=latest", "topic=a&to=time", "topic=a&to=time&at=noon", "topic=a&to=offset&at=3"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Settings in a form: all of them as JSON, what would change before it is saved, and no saving over somebody else's
+//! change.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::dashboard::fields::Fields;
+use crate::dashboard::visit::FormError;
+use crate::machine::{Expected, Version};
+use crate::model::SettingsError;
+
+/// The form as a page shows it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SettingsForm {
+    /// The JSON in the text area.
+    pub(super) text: String,
+    /// The version that was edited.
+    pub(super) version: String,
+    /// What would change, once somebody has asked: the field, before, after.
+    pub(super) diff: Option<Vec<(String, String, String)>>,
+}
+
+impl SettingsForm {
+    /// What stands now.
+    pub(super) fn of(settings: &impl Serialize, version: Version) -> SettingsForm {
+        let text = serde_json::to_string_pretty(settings).unwrap_or_default();
+        SettingsForm { text, version: version.to_string(), diff: None }
+    }
+}
+
+/// What was sent: the new settings, and what they were made from.
+pub(super) struct Sent<T> {
+    pub(super) settings: T,
+    pub(super) expected: Expected,
+    pub(super) form: SettingsForm,
+    /// Whether it is to be saved; else only looked at.
+    pub(super) is_final: bool,
+}
+
+/// Reads the form. `present` is what stands now, for the difference.
+pub(super) fn read<T: DeserializeOwned + Serialize>(
+    fields: &Fields,
+    present: &T,
+    check: impl Fn(&T) -> Result<(), SettingsError>,
+) -> Result<Sent<T>, FormError> {
+    let text = fields.kept("settings").to_owned();
+    let settings: T = serde_json::from_str(&text).map_err(|error| FormError::new(error.to_string()))?;
+    check(&settings).map_err(|error| FormError::new(error.to_string()))?;
+    let version = fields.parsed::<Version>("version")?;
+    let expected = version.map_or(Expected::Existing, |version| Expected::OneOf(vec![version]));
+    let diff = Some(difference(present, &settings));
+    let form = SettingsForm { text, version: fields.kept("version").to_owned(), diff };
+    Ok(Sent { settings, expected, form, is_final: fields.one("do") == Some("save") })
+}
+
+/// The fields in which two settings differ: name, before, after.
+fn difference<T: Serialize>(before: &T, after: &T) -> Vec<(String, String, String)> {
+    let (before, after) = (object(before), object(after));
+    let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let text = |value: Option<&Value>| value.map_or_else(|| "–".to_owned(), Value::to_string);
+    let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+    differing.map(|name| (name.clone(), text(before.get(name)), text(after.get(name)))).collect()
+}
+
+fn object(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TopicSettings;
+
+    #[test]
+    fn what_would_change_is_told_before_it_is_saved() {
+        let present = TopicSettings::default();
+        let fields = |text: &str| Fields::parse(text).unwrap();
+        let sent = read(
+            &fields("settings=%7B%22queues%22%3A8%7D&version=00000000000000ff"),
+            &present,
+            TopicSettings::check,
+        );
+        let Ok(sent) = sent else { panic!("it is well formed") };
+        assert_eq!(sent.form.diff.unwrap(), [("queues".to_owned(), "4".to_owned(), "8".to_owned())]);
+        assert!(!sent.is_final && matches!(sent.expected, Expected::OneOf(_)));
+        for bad in ["settings=%7B", "settings=%7B%22queues%22%3A0%7D", "settings=%7B%22colour%22%3A1%7D"] {
+            assert!(read(&fields(bad), &present, TopicSettings::check).is_err(), "{bad}");
+        }
+        assert!(read(&fields("settings=%7B%7D&version=x"), &present, TopicSettings::check).is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! `/topics` and `/topics/{topic}`.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::ROWS;
+use super::cells::InTopic;
+use super::settings::{self, Sent, SettingsForm};
+use crate::broker::{Broker, BrokerError, TopicView};
+use crate::dashboard::chart::{self, Chart};
+use crate::dashboard::desk::Desk;
+use crate::dashboard::fields::{Fields, address};
+use crate::dashboard::form::Form;
+use crate::dashboard::format::{self, filters};
+use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::visit::{FormError, Visit};
+use crate::dashboard::words::Objects;
+use crate::machine::Expected;
+use crate::model::{GroupName, TopicName, TopicSettings};
+use crate::observe::history::{Measure, Subject, Window};
+
+/// Most groups of a topic whose lag is looked up for its page.
+const GROUPS_MAX: usize = 50;
+
+pub(super) fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/topics", get(list).post(create))
+        .route("/topics/{topic}", get(show))
+        .route("/topics/{topic}/settings", post(save))
+        .route("/topics/{topic}/delete", post(delete))
+}
+
+#[derive(Template)]
+#[template(path = "topics.html")]
+struct TopicsPage {
+    frame: Frame,
+    words: &'static Objects,
+    rows: Vec<TopicRow>,
+    /// The name in the form that makes a topic.
+    name: String,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+/// One topic of the list.
+struct TopicRow {
+    name: TopicName,
+    queues: Option<u64>,
+    kept: Option<u64>,
+    rate: String,
+    scheduled: Option<u64>,
+    groups: Option<u64>,
+}
+
+#[derive(Template)]
+#[template(path = "topic.html")]
+struct TopicPage {
+    frame: Frame,
+    words: &'static Objects,
+    topic: TopicView,
+    kept: Option<u64>,
+    charts: Vec<Chart>,
+    /// The groups that read it, each with how it stands in it.
+    groups: Vec<(GroupName, bool, InTopic)>,
+    more_groups: usize,
+    form: SettingsForm,
+    /// Where the forms go.
+    save_to: String,
+    delete_at: String,
+}
+
+fn kept(view: &TopicView) -> u64 {
+    view.queues.iter().map(|queue| queue.next_offset.saturating_sub(queue.first_kept)).sum()
+}
+
+impl TopicRow {
+    fn of(broker: &Broker, view: &TopicView) -> TopicRow {
+        let measure = Measure::ProducedMessages;
+        let past = broker.history(&Subject::Topic(view.name.clone()), &[measure], Window::TenMinutes);
+        let rate = past.ok().and_then(|past| chart::newest(&past.curves, measure));
+        TopicRow {
+            name: view.name.clone(),
+            queues: Some(view.settings.queues.into()),
+            kept: Some(kept(view)),
+            rate: chart::shown(rate, measure.as_str()),
+            scheduled: Some(view.scheduled),
+            groups: Some(view.groups.len() as u64),
+        }
+    }
+}
+
+async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
+    let gather = |broker: &Broker, frame, visit: &Visit| {
+        let cursor = visit.fields.one("cursor");
+        let found = broker.topics(cursor, ROWS);
+        let next = found.next_cursor.as_deref();
+        Ok(TopicsPage {
+            frame,
+            words: Objects::of(visit.lang),
+            rows: found.rows.iter().map(|view| TopicRow::of(broker, view)).collect(),
+            name: visit.fields.kept("name").to_owned(),
+            first: cursor.map(|_| "/topics".to_owned()),
+            next: next.map(|next| address("/topics", [("cursor", Some(next))])),
+        })
+    };
+    visit.show(&desk, Section::Topics, gather).await
+}
+
+async fn create(State(desk): State<Desk>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let read = || -> Result<(TopicName, TopicSettings), FormError> {
+        let name = fields.parsed::<TopicName>("name")?.ok_or_else(|| FormError::new("name: is missing"))?;
+        let queues = fields.parsed::<u16>("queues")?.unwrap_or(TopicSettings::default().queues);
+        let settings = TopicSettings { queues, ..TopicSettings::default() };
+        settings.check().map_err(|error| FormError::new(error.to_string()))?;
+        Ok((name, settings))
+    };
+    let made = match read() {
+        Ok((name, settings)) => {
+            let put = desk.broker.put_topic(name.clone(), settings, Expected::Missing).await;
+            put.map(|_| name).map_err(FormError::from)
+        }
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(name) => visit.lead_on(&format!("/topics/{name}"), "done"),
+        Err(error) => list(State(desk), visit.again("/topics", fields, &error)).await,
+    }
+}
+
+async fn show(State(desk): State<Desk>, Path(topic): Path<String>, visit: Visit) -> Response {
+    match topic.parse::<TopicName>() {
+        Ok(name) => shown(&desk, visit, name, None).await,
+        Err(error) => visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
+    }
+}
+
+/// The page of a topic, with a form as it was sent if there is one.
+async fn shown(desk: &Desk, visit: Visit, name: TopicName, form: Option<SettingsForm>) -> Response {
+    let gather = move |broker: &Broker, frame, visit: &Visit| page(broker, frame, visit, (&name, form));
+    visit.show(desk, Section::Topics, gather).await
+}
+
+fn page(
+    broker: &Broker,
+    frame: Frame,
+    visit: &Visit,
+    (name, form): (&TopicName, Option<SettingsForm>),
+) -> Result<TopicPage, BrokerError> {
+    let words = Objects::of(visit.lang);
+    let topic = broker.topic(name)?;
+    let in_group = |group: &GroupName| {
+        let view = broker.group(group).ok();
+        let paused = view.as_ref().is_some_and(|view| view.paused);
+        let here = view.as_ref().and_then(|view| view.topics.iter().find(|here| here.topic == *name));
+        (group.clone(), paused, here.map(InTopic::from).unwrap_or_default())
+    };
+    let wanted =
+        [(Measure::ProducedMessages, words.produced), (Measure::ProducedBytes, words.produced_bytes)];
+    Ok(TopicPage {
+        frame,
+        words,
+        kept: Some(kept(&topic)),
+        charts: chart::charts(broker, &Subject::Topic(name.clone()), &wanted),
+        groups: topic.groups.iter().take(GROUPS_MAX).map(in_group).collect(),
+        more_groups: topic.groups.len().saturating_sub(GROUPS_MAX),
+        save_to: format!("/topics/{name}/settings"),
+        delete_at: format!("/topics/{name}/delete"),
+        form: form.unwrap_or_else(|| SettingsForm::of(&topic.settings, topic.version)),
+        topic,
+    })
+}
+
+async fn save(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let present = topic.parse::<TopicName>().map_err(|error| BrokerError::NotFound(error.to_string()));
+    let present = present.and_then(|name| Ok((desk.broker.topic_settings(&name)?.0, name)));
+    let (present, name) = match present {
+        Ok(found) => found,
+        Err(error) => return visit.failed(&desk, &error),
+    };
+    let path = format!("/topics/{name}");
+    let kept = || SettingsForm {
+        text: fields.kept("settings").to_owned(),
+        version: fields.kept("version").to_owned(),
+        diff: None,
+    };
+    let error = match settings::read(&fields, &present, TopicSettings::check) {
+        Ok(Sent { is_final: false, form, .. }) => {
+            let visit = visit.at(path);
+            return shown(&desk, visit, name, Some(form)).await;
+        }
+        Ok(Sent { settings, expected, .. }) => {
+            match desk.broker.put_topic(name.clone(), settings, expected).await {
+                Ok(_) => return visit.lead_on(&path, "done"),
+                Err(error) => error.into(),
+            }
+        }
+        Err(error) => error,
+    };
+    let form = kept();
+    shown(&desk, visit.again(path, Fields::default(), &error), name, Some(form)).await
+}
+
+async fn delete(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let Ok(name) = topic.parse::<TopicName>() else {
+        return visit.oops(&desk, StatusCode::NOT_FOUND, &topic);
+    };
+    let error = if fields.one("confirm").map(str::trim) == Some(name.as_str()) {
+        match desk.broker.delete_topic(name.clone(), true, Expected::Anything).await {
+            Ok(()) => return visit.lead_on("/topics", "done"),
+            Err(error) => error.into(),
+        }
+    } else {
+        FormError::new(format::with(visit.common().confirm_wrong, &[&name]))
+    };
+    shown(&desk, visit.again(format!("/topics/{name}"), Fields::default(), &error), name, None).await
+}

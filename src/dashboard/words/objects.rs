@@ -1,0 +1,87 @@
+//! What the pages of topics and groups say.
+
+texts! {
+    /// What the pages of topics and groups say.
+    Objects {
+        no_topics: "No topics yet. The first message to a name makes one.", "还没有主题。向某个名称发送第一条消息即可创建。";
+        no_groups:
+            "No groups yet. A receive that names a topic makes one, and so does the form below.",
+            "还没有消费组。指定主题的接收会创建一个，也可以用下面的表单创建。";
+        kept: "Kept", "保留";
+        rate: "In", "写入";
+        produced: "Messages in", "写入消息";
+        produced_bytes: "Bytes in", "写入字节";
+        new_topic: "New topic", "新建主题";
+        new_group: "New group", "新建消费组";
+        queues_hint: "1 to 256; it can grow later and never shrink", "1 到 256，之后只能增加不能减少";
+        first_kept: "First kept", "最早保留";
+        next_offset: "Next offset", "下一偏移量";
+        groups_of: "Groups that read it", "订阅它的消费组";
+        nobody_reads: "No group reads this topic.", "没有消费组订阅此主题。";
+        more_groups: "And {0} more groups.", "还有 {0} 个消费组。";
+        search_messages: "Messages", "查看消息";
+        send_message: "Send a message", "发送消息";
+        its_scheduled: "Scheduled", "定时消息";
+        settings_about:
+            "All settings as JSON. Nothing is saved before you have seen what would change.",
+            "全部设置（JSON）。保存之前会先显示将要发生的变化。";
+        review: "Show changes", "查看变化";
+        field: "Setting", "设置项";
+        before: "Before", "之前";
+        after: "After", "之后";
+        no_change: "Nothing would change.", "没有变化。";
+        delete_topic:
+            "Deletes the topic and every message in it. Dead letters stay in their groups.",
+            "将删除主题及其中所有消息，死信仍保留在各消费组中。";
+        delete_group:
+            "Deletes the group: where it stands, its leases and its dead letters.",
+            "将删除消费组：进度、租约及其死信。";
+        made: "Made", "创建时间";
+        chart_last: "now {0}, at most {1}", "当前 {0}，最高 {1}";
+        chart_table: "As a table", "以表格显示";
+        chart_none: "Nothing is known yet.", "暂无数据。";
+        value: "Value", "数值";
+        lag_messages: "Lag", "积压";
+        lag_age: "Age of the oldest", "最久等待";
+        acked: "Acked", "已确认";
+        failed: "Failed deliveries", "投递失败";
+        counting: "still counting", "仍在统计";
+        trend: "Trend", "趋势";
+        trend_rate: "{0} a second", "每秒 {0}";
+        clear_in: "clear in {0}", "约 {0} 后清空";
+        not_clearing: "not shrinking", "未减少";
+        explain: "Why it gets what it gets", "投递情况说明";
+        ready: "Ready", "就绪";
+        members_of: "Members", "成员";
+        no_members: "Nobody asks this group for messages right now.", "目前没有成员从该组取消息。";
+        last_heard: "Last heard of", "最近活动";
+        attempts: "Failed deliveries of what it holds", "持有消息的失败次数";
+        attempts_none: "It holds no messages.", "没有持有的消息。";
+        failures: "Failures", "失败次数";
+        deaths: "What its dead letters died of", "死信原因";
+        deaths_none: "It has no dead letters.", "没有死信。";
+        reason: "Reason", "原因";
+        words: "Last words", "最后信息";
+        count: "How many", "数量";
+        pause: "Pause", "暂停";
+        resume: "Resume", "恢复";
+        paused_about: "Paused: nothing is handed out until it is resumed.", "已暂停：恢复之前不会投递消息。";
+        seek: "Move it to another place", "移动消费位置";
+        to: "To", "移动到";
+        earliest: "the earliest message", "最早的消息";
+        latest: "the end", "末尾";
+        a_time: "a time", "某个时间";
+        an_offset: "an offset", "某个偏移量";
+        at: "Which", "具体位置";
+        at_hint: "a time as 2026-01-31T12:00:00Z, or queue:offset as 0:1200", "时间如 2026-01-31T12:00:00Z，或 队列:偏移量 如 0:1200";
+        would: "Look first", "先试算";
+        do_seek: "Move", "移动";
+        would_skip: "Would count as acked", "将视为已确认";
+        would_replay: "Would come again", "将重新投递";
+        would_cancel: "Leases that would end", "将结束的租约";
+        topic_it_reads: "Topic that it reads", "订阅的主题";
+        ordered_too: "ordered", "顺序消费";
+        kind: "Kind", "类型";
+        not_found: "No topic or group has that in its name, and it is not the id of a message.", "没有名称包含它的主题或消费组，它也不是消息 ID。";
+    }
+}
