@@ -201,6 +201,8 @@ series! {
     ALERTS_LEFT_OUT = Gauge "whimbrel_alerts_left_out" []:
         "Alerts for which there was no room at the last evaluation. Above 0 a rule is true of too many objects: \
          narrow its selector.";
+    ALERT_EVALUATIONS = Counter "whimbrel_alert_evaluations_total" []:
+        "Times that all rules were held against what there is. When it stands still on the node that leads, nobody watches.";
     ALERT_EVALUATION_SECONDS = Gauge "whimbrel_alert_evaluation_seconds" []:
         "How long the last evaluation of all rules took. Near alert_interval, raise that or have fewer rules.";
     NOTIFICATIONS = Counter "whimbrel_notifications_total" ["receiver", "outcome"]:

@@ -12,6 +12,7 @@ use crate::model::alert::AlertKey;
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     values: Mutex<Arc<BTreeMap<AlertKey, f64>>>,
+    evaluations: AtomicU64,
     left_out: AtomicU64,
     evaluation_micros: AtomicU64,
 }
@@ -20,6 +21,7 @@ impl Figures {
     /// Takes in what a look found and how long it took.
     pub(super) fn note(&self, values: BTreeMap<AlertKey, f64>, left_out: u64, took: Duration) {
         *self.values.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(values);
+        self.evaluations.fetch_add(1, Ordering::Relaxed);
         self.left_out.store(left_out, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.evaluation_micros.store(micros, Ordering::Relaxed);
@@ -28,6 +30,11 @@ impl Figures {
     /// More found no room once they were decided.
     pub(super) fn add_left_out(&self, more: usize) {
         self.left_out.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How often it was looked.
+    pub(in crate::broker) fn evaluations(&self) -> u64 {
+        self.evaluations.load(Ordering::Relaxed)
     }
 
     /// Alerts for which there was no room.

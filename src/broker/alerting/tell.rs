@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::machine::{Alerting, PlannedNotification};
 use crate::model::alert::{
-    Alert, AlertKey, AlertPhase, Delivery, Labels, Notification, NotifiedAlert, Receiver, Route,
+    Alert, AlertKey, AlertPhase, Delivery, Labels, Notification, NotifiedAlert, Receiver, Route, ToldGroup,
 };
 use crate::model::{Millis, Timestamp};
 use crate::observe::alerts::{
     Candidate, Planned, Ways, as_told, group_key, group_keys, inhibited, plan as due,
 };
+use crate::observe::notify::REFRESH_EVERY_MS;
 
 /// What is to be queued.
 #[derive(Debug, Default)]
@@ -98,11 +99,12 @@ fn candidates(alerting: &Alerting, now: Timestamp) -> Vec<Candidate<'_>> {
         .collect()
 }
 
-/// What a receiver was told of that still fires and is not kept quiet.
+/// What a receiver was told of a while ago that still fires and is not kept quiet.
 pub(super) fn firing_for(alerting: &Alerting, receiver: &str, now: Timestamp) -> Vec<NotifiedAlert> {
     let whole = group_key(receiver, &Labels::new());
     let start = whole.trim_end_matches('}');
-    let groups = alerting.told_groups().filter(|(key, _)| key.starts_with(start));
+    let is_a_while_ago = |told: &ToldGroup| now.since(told.at) >= REFRESH_EVERY_MS;
+    let groups = alerting.told_groups().filter(|(key, told)| key.starts_with(start) && is_a_while_ago(told));
     let told: BTreeSet<&AlertKey> = groups.flat_map(|(_, told)| &told.firing).collect();
     if told.is_empty() {
         return Vec::new();

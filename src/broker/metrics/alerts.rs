@@ -22,6 +22,7 @@ pub(super) fn add(out: &mut Exposition, core: &Core, machine: &Machine) {
     out.count(&series::ALERTS, &["pending"], pending);
     out.count(&series::ALERTS, &["firing"], firing);
     out.count(&series::ALERTS_LEFT_OUT, &[], core.alerting.figures.left_out());
+    out.count(&series::ALERT_EVALUATIONS, &[], core.alerting.figures.evaluations());
     out.add(&series::ALERT_EVALUATION_SECONDS, &[], core.alerting.figures.evaluation().as_secs_f64());
     let mut waiting: BTreeMap<&str, u64> = BTreeMap::new();
     for notification in alerting.due().filter_map(|(_, id)| alerting.notification(id)) {

@@ -106,10 +106,12 @@ fn what_no_way_leads_to_any_more_is_forgotten() {
 #[test]
 fn an_alertmanager_hears_again_of_what_it_was_told() {
     let mut draft = firing(&[("A", Severity::Warning), ("B", Severity::Warning)]);
-    let again = |draft: &Draft, receiver| firing_for(draft.machine().alerting(), receiver, at(40)).len();
+    let again = |draft: &Draft, receiver| firing_for(draft.machine().alerting(), receiver, at(90)).len();
     assert_eq!(again(&draft, "ops"), 0, "it was told nothing yet");
     tell(&mut draft, 30);
     assert_eq!((again(&draft, "ops"), again(&draft, "op")), (2, 0));
+    let soon = firing_for(draft.machine().alerting(), "ops", at(89));
+    assert_eq!(soon.len(), 0, "it was just told");
     draft.change_alerts(vec![change("B", Severity::Warning, Some(AlertPhase::Pending { since: at(35) }))]);
     assert_eq!(again(&draft, "ops"), 1);
 }
