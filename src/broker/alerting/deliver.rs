@@ -21,7 +21,7 @@ use crate::observe::notify::{
 };
 
 use super::tell::{Refresh, find_receiver};
-use super::transport::Answer;
+use super::transport::{Answer, SendError};
 use super::{DutyClock, Notifier, POSTS_MAX};
 
 /// The longest time without a look at what is due: log time may run a little faster than the clock that is slept by.
@@ -206,6 +206,7 @@ impl Notifier {
         let _place = self.places.acquire().await;
         match self.transport.post(outgoing, now).await {
             Ok(answer) => Posted::answered(kind, answer),
+            Err(error @ SendError::Address) => Posted::nothing(error.to_string(), Verdict::Never),
             Err(error) => Posted::nothing(error.to_string(), Verdict::Again),
         }
     }

@@ -147,18 +147,23 @@ impl Transport {
         if let Some(made) = self.tls.get() {
             return Ok(Arc::clone(made));
         }
-        let made = tokio::task::spawn_blocking(client_config).await.map_err(std::io::Error::other)??;
+        let made =
+            tokio::task::spawn_blocking(|| trusting(roots())).await.map_err(std::io::Error::other)??;
         Ok(Arc::clone(self.tls.get_or_init(|| made)))
     }
 }
 
-/// Trusts whom the system trusts; a system without certificates (a small container) those of Mozilla.
-fn client_config() -> Result<Arc<ClientConfig>, std::io::Error> {
+/// Those whom the system trusts; on a system without certificates (a small container) those of Mozilla.
+fn roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if added == 0 {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
+    roots
+}
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, std::io::Error> {
     let provider = Arc::new(crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(std::io::Error::other)?;
@@ -255,137 +260,4 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Millis> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-
-    use super::*;
-
-    fn allowing(networks: &[&str]) -> Transport {
-        let networks: Vec<_> = networks.iter().map(|text| text.parse().unwrap()).collect();
-        Transport::new(networks.into())
-    }
-
-    fn outgoing(url: String) -> Outgoing {
-        Outgoing { url, headers: vec![("webhook-id", "n-1".to_owned())], body: b"{}".to_vec() }
-    }
-
-    /// A receiver that answers once, and hands back what it read.
-    fn receiver(answer: &'static str) -> (u16, std::thread::JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let thread = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut read = Vec::new();
-            let mut buffer = [0; 1_024];
-            while !read.ends_with(b"{}") {
-                let count = stream.read(&mut buffer).unwrap();
-                assert!(count > 0, "the request ends with its body");
-                read.extend_from_slice(&buffer[..count]);
-            }
-            // Whoever asked may have read enough before this is all written.
-            let _ = stream.write_all(answer.as_bytes());
-            String::from_utf8(read).unwrap()
-        });
-        (port, thread)
-    }
-
-    #[tokio::test]
-    async fn a_post_carries_what_it_is_told_and_brings_back_the_answer() {
-        let answer = "HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nContent-Length: 8\r\n\r\nslow\ndo\u{7}";
-        let (port, thread) = receiver(answer);
-        let url = format!("http://127.0.0.1:{port}/hook?key=1");
-        let found = allowing(&["127.0.0.1"]).post(outgoing(url), Timestamp(0)).await.unwrap();
-        let expected = Answer { status: 429, retry_after_ms: Some(7_000), excerpt: "slow do".to_owned() };
-        assert_eq!(found, expected);
-        let request = thread.join().unwrap().to_ascii_lowercase();
-        for line in [
-            "post /hook?key=1 http/1.1\r\n",
-            &format!("\r\nhost: 127.0.0.1:{port}\r\n"),
-            "\r\ncontent-type: application/json\r\n",
-            "\r\nwebhook-id: n-1\r\n",
-            "\r\ncontent-length: 2\r\n",
-        ] {
-            assert!(request.contains(line), "{line:?} is not in {request}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_redirect_is_an_answer_and_is_not_followed() {
-        let (port, thread) =
-            receiver("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n");
-        let url = format!("http://127.0.0.1:{port}/");
-        assert_eq!(allowing(&["127.0.0.1"]).post(outgoing(url), Timestamp(0)).await.unwrap().status, 302);
-        thread.join().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_long_answer_is_not_read_to_its_end() {
-        let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n{}", "ä".repeat(40_000));
-        let (port, thread) = receiver(Box::leak(long.into_boxed_str()));
-        let url = format!("http://127.0.0.1:{port}/");
-        let found = allowing(&["127.0.0.0/8"]).post(outgoing(url), Timestamp(0)).await.unwrap();
-        assert_eq!((found.status, found.excerpt), (200, "ä".repeat(NOTIFICATION_EXCERPT_BYTES_MAX / 2)));
-        thread.join().unwrap();
-    }
-
-    /// Each is a way to write this host, some of them only understood by the system's resolver.
-    #[tokio::test]
-    async fn nothing_is_sent_to_this_host_however_it_is_written() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let guard = allowing(&["10.0.0.0/8"]);
-        for host in [
-            "127.0.0.1",
-            "localhost",
-            "[::1]",
-            "[::ffff:127.0.0.1]",
-            "0.0.0.0",
-            "127.1",
-            "2130706433",
-            "0x7f.1",
-        ] {
-            let url = format!("http://{host}:{port}/");
-            match guard.post(outgoing(url), Timestamp(0)).await {
-                Err(SendError::Guarded(refused)) => {
-                    assert!(refused.to_string().contains("--webhook-allow"), "{host}");
-                }
-                // A resolver that does not know the spelling is as good.
-                Err(SendError::Name(..)) if host.starts_with(['2', '0']) || host == "127.1" => {}
-                other => panic!("{host}: {other:?}"),
-            }
-        }
-        let nobody = listener.accept().map(|_| ()).unwrap_err();
-        assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "nobody connected");
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_posted_to_is_said_without_the_address() {
-        let guard = allowing(&[]);
-        for url in
-            ["", "hooks.example.com", "ftp://a.example/", "https://", "http://user:geheim@1.1.1.1/", "/path"]
-        {
-            let error = guard.post(outgoing(url.to_owned()), Timestamp(0)).await.unwrap_err();
-            assert!(matches!(error, SendError::Address), "{url}: {error}");
-            assert!(!error.to_string().contains("geheim"));
-        }
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = allowing(&["127.0.0.1"]).post(outgoing(format!("http://{closed}/")), Timestamp(0)).await;
-        assert!(matches!(error, Err(SendError::Connect(to, _)) if to == closed), "{error:?}");
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_time() {
-        let read = |text: &'static str| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            retry_after(&headers, Timestamp(784_111_777_000 - 5_000))
-        };
-        assert_eq!(read("120"), Some(120_000));
-        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(5_000));
-        assert_eq!(read("Sun, 06 Nov 1994 08:49:00 GMT"), Some(0), "long ago");
-        assert_eq!((read("soon"), read("-1")), (None, None));
-        assert_eq!(read("99999999999999999999"), None);
-        assert_eq!(retry_after(&HeaderMap::new(), Timestamp(0)), None);
-    }
-}
+mod tests;
