@@ -27,6 +27,8 @@ pub(super) enum Section {
     Jobs,
     /// `/clients`
     Clients,
+    /// `/alerts` and below.
+    Alerts,
     /// `/config`
     Config,
     /// Pages that the navigation does not list.
@@ -46,6 +48,7 @@ const SECTIONS: &[Place] = &[
     (Section::Scheduled, "/scheduled", |words| words.scheduled),
     (Section::Jobs, "/jobs", |words| words.jobs),
     (Section::Clients, "/clients", |words| words.clients),
+    (Section::Alerts, "/alerts", |words| words.alerts),
     (Section::Config, "/config", |words| words.config),
 ];
 

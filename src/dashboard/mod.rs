@@ -27,6 +27,7 @@
 
 #![allow(dead_code, reason = "what the pages share is here before all of them are")]
 
+mod alerts;
 mod assets;
 mod chart;
 mod clients;
@@ -49,6 +50,7 @@ mod oops;
 mod overview;
 mod page;
 mod scheduled;
+mod settings;
 mod visible;
 mod visit;
 mod words;
@@ -70,6 +72,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) ->
         .route("/config", get(config::show))
         .route("/search", get(find::show))
         .merge(objects::routes())
+        .merge(alerts::routes())
         .merge(messages::routes())
         .merge(dead_letters::routes())
         .merge(scheduled::routes())

@@ -10,7 +10,6 @@ use axum::routing::{get, post};
 use super::ROWS;
 use super::cells::{GroupRow, InTopic};
 use super::seek::{self, SeekForm};
-use super::settings::{self, Sent, SettingsForm};
 use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation};
 use crate::dashboard::chart::{self, Chart};
 use crate::dashboard::desk::Desk;
@@ -18,6 +17,7 @@ use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::Form;
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::settings::{self, Sent, SettingsForm};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Objects;
 use crate::machine::Expected;
@@ -232,12 +232,7 @@ async fn save(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -
         }
         Err(error) => error,
     };
-    let form = SettingsForm {
-        text: fields.kept("settings").to_owned(),
-        version: fields.kept("version").to_owned(),
-        diff: None,
-    };
-    let forms = Forms { settings: Some(form), ..Forms::default() };
+    let forms = Forms { settings: Some(SettingsForm::sent(&fields)), ..Forms::default() };
     shown(&desk, visit.again(path, Fields::default(), &error), name, forms).await
 }
 

@@ -3,7 +3,6 @@
 mod cells;
 mod groups;
 mod seek;
-mod settings;
 mod topics;
 
 use axum::Router;

@@ -9,7 +9,6 @@ use axum::routing::{get, post};
 
 use super::ROWS;
 use super::cells::InTopic;
-use super::settings::{self, Sent, SettingsForm};
 use crate::broker::{Broker, BrokerError, TopicView};
 use crate::dashboard::chart::{self, Chart};
 use crate::dashboard::desk::Desk;
@@ -17,6 +16,7 @@ use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::Form;
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::settings::{self, Sent, SettingsForm};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Objects;
 use crate::machine::Expected;
@@ -184,11 +184,6 @@ async fn save(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -
         Err(error) => return visit.failed(&desk, &error),
     };
     let path = format!("/topics/{name}");
-    let kept = || SettingsForm {
-        text: fields.kept("settings").to_owned(),
-        version: fields.kept("version").to_owned(),
-        diff: None,
-    };
     let error = match settings::read(&fields, &present, TopicSettings::check) {
         Ok(Sent { is_final: false, form, .. }) => {
             let visit = visit.at(path);
@@ -202,7 +197,7 @@ async fn save(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -
         }
         Err(error) => error,
     };
-    let form = kept();
+    let form = SettingsForm::sent(&fields);
     shown(&desk, visit.again(path, Fields::default(), &error), name, Some(form)).await
 }
 

@@ -36,6 +36,7 @@ macro_rules! texts {
         }
     };
 }
+mod alerts;
 mod choice;
 mod common;
 mod letters;
@@ -44,6 +45,7 @@ mod objects;
 mod overview;
 mod work;
 
+pub(super) use alerts::Alerts;
 pub(super) use choice::{Lang, Theme};
 pub(super) use common::Common;
 pub(super) use letters::Letters;

@@ -148,6 +148,25 @@ pub enum Origin {
 }
 
 impl AlertRule {
+    /// A rule with everything else as usual: a warning as soon as the metric is above the threshold.
+    #[must_use]
+    pub fn new(metric: AlertMetric, threshold: Quantity) -> AlertRule {
+        AlertRule {
+            metric,
+            selector: Selector::default(),
+            op: Comparison::default(),
+            threshold,
+            window_ms: usual_window(),
+            for_ms: 0,
+            keep_firing_for_ms: 0,
+            severity: Severity::default(),
+            no_data: NoData::default(),
+            labels: Labels::new(),
+            annotations: Labels::new(),
+            enabled: true,
+        }
+    }
+
     /// Checks every field against its limits.
     ///
     /// # Errors

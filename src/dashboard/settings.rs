@@ -12,34 +12,46 @@ use crate::model::SettingsError;
 
 /// The form as a page shows it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SettingsForm {
+pub(in crate::dashboard) struct SettingsForm {
     /// The JSON in the text area.
-    pub(super) text: String,
+    pub(in crate::dashboard) text: String,
     /// The version that was edited.
-    pub(super) version: String,
+    pub(in crate::dashboard) version: String,
     /// What would change, once somebody has asked: the field, before, after.
-    pub(super) diff: Option<Vec<(String, String, String)>>,
+    pub(in crate::dashboard) diff: Option<Vec<(String, String, String)>>,
 }
 
 impl SettingsForm {
     /// What stands now.
-    pub(super) fn of(settings: &impl Serialize, version: Version) -> SettingsForm {
+    pub(in crate::dashboard) fn of(settings: &impl Serialize, version: Version) -> SettingsForm {
         let text = serde_json::to_string_pretty(settings).unwrap_or_default();
         SettingsForm { text, version: version.to_string(), diff: None }
+    }
+
+    /// What something begins as that is not there yet.
+    pub(in crate::dashboard) fn new(settings: &impl Serialize) -> SettingsForm {
+        let text = serde_json::to_string_pretty(settings).unwrap_or_default();
+        SettingsForm { text, ..SettingsForm::default() }
+    }
+
+    /// The form as it was sent.
+    pub(in crate::dashboard) fn sent(fields: &Fields) -> SettingsForm {
+        let kept = |name| fields.kept(name).to_owned();
+        SettingsForm { text: kept("settings"), version: kept("version"), diff: None }
     }
 }
 
 /// What was sent: the new settings, and what they were made from.
-pub(super) struct Sent<T> {
-    pub(super) settings: T,
-    pub(super) expected: Expected,
-    pub(super) form: SettingsForm,
+pub(in crate::dashboard) struct Sent<T> {
+    pub(in crate::dashboard) settings: T,
+    pub(in crate::dashboard) expected: Expected,
+    pub(in crate::dashboard) form: SettingsForm,
     /// Whether it is to be saved; else only looked at.
-    pub(super) is_final: bool,
+    pub(in crate::dashboard) is_final: bool,
 }
 
 /// Reads the form. `present` is what stands now, for the difference.
-pub(super) fn read<T: DeserializeOwned + Serialize>(
+pub(in crate::dashboard) fn read<T: DeserializeOwned + Serialize>(
     fields: &Fields,
     present: &T,
     check: impl Fn(&T) -> Result<(), SettingsError>,

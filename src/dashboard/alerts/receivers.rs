@@ -1,0 +1,218 @@
+//! `/alerts/receivers`: who is told, along which routes.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::{Part, parts};
+use crate::broker::{Broker, ReceiverTest};
+use crate::dashboard::desk::Desk;
+use crate::dashboard::fields::Fields;
+use crate::dashboard::form::Form;
+use crate::dashboard::format::{self, filters};
+use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::settings::{self, Sent, SettingsForm};
+use crate::dashboard::visit::{FormError, Visit};
+use crate::dashboard::words::{Alerts, Objects};
+use crate::machine::Expected;
+use crate::model::AlertName;
+use crate::model::alert::{Origin, Receiver, ReceiverKind, Routing};
+
+const KINDS: [ReceiverKind; 7] = [
+    ReceiverKind::Webhook,
+    ReceiverKind::Alertmanager,
+    ReceiverKind::Slack,
+    ReceiverKind::Pagerduty,
+    ReceiverKind::Dingtalk,
+    ReceiverKind::Feishu,
+    ReceiverKind::Wecom,
+];
+
+pub(super) fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/alerts/receivers", get(list).post(put))
+        .route("/alerts/receivers/{receiver}/test", post(test))
+        .route("/alerts/receivers/{receiver}/delete", post(delete))
+        .route("/alerts/routing", post(save_routing))
+}
+
+#[derive(Template)]
+#[template(path = "receivers.html")]
+struct ReceiversPage {
+    frame: Frame,
+    words: &'static Alerts,
+    /// Those of the form for routes.
+    setting_words: &'static Objects,
+    parts: Vec<Part>,
+    rows: Vec<Row>,
+    kinds: [&'static str; 7],
+    /// How a test went: whether well, and the words.
+    tested: Option<(bool, String)>,
+    /// What was filled in.
+    name: String,
+    kind: String,
+    url: String,
+    send_resolved: bool,
+    routing: SettingsForm,
+}
+
+/// A receiver, ready to be shown.
+struct Row {
+    name: AlertName,
+    kind: &'static str,
+    url: String,
+    is_from_file: bool,
+    /// How its last delivery stands.
+    last: Option<&'static str>,
+    tone: &'static str,
+    delete_at: String,
+}
+
+/// What is shown besides what stands.
+#[derive(Default)]
+struct Shown {
+    tested: Option<(bool, String)>,
+    routing: Option<SettingsForm>,
+}
+
+async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
+    shown(&desk, visit, Shown::default()).await
+}
+
+async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
+    let gather = move |broker: &Broker, frame, visit: &Visit| {
+        let words = Alerts::of(visit.lang);
+        let alerting = broker.alerting();
+        let row = |(name, placed): (&AlertName, &crate::machine::Placed<Receiver>)| {
+            let mut told = alerting.notifications().rev();
+            let last = told.find(|(_, it)| it.receiver == name.as_str()).map(|(_, it)| it.delivery.state());
+            Row {
+                name: name.clone(),
+                kind: placed.value.kind.as_str(),
+                url: placed.value.shown_url(),
+                is_from_file: placed.origin == Origin::File,
+                tone: match last {
+                    Some("delivered") => "good",
+                    Some("failed") => "alarm",
+                    Some(_) => "wait",
+                    None => "",
+                },
+                last,
+                delete_at: format!("/alerts/receivers/{name}/delete"),
+            }
+        };
+        let routing = alerting.routing().map_or_else(
+            || SettingsForm::new(&Routing::default()),
+            |placed| SettingsForm::of(&*placed.value, placed.version()),
+        );
+        let kept = |name| visit.fields.kept(name).to_owned();
+        Ok(ReceiversPage {
+            frame,
+            words,
+            setting_words: Objects::of(visit.lang),
+            parts: parts(words, "/alerts/receivers"),
+            rows: alerting.receivers().map(row).collect(),
+            kinds: KINDS.map(ReceiverKind::as_str),
+            tested: also.tested,
+            name: kept("name"),
+            kind: kept("kind"),
+            url: kept("url"),
+            send_resolved: visit.trouble.is_none() || visit.fields.one("send_resolved").is_some(),
+            routing: also.routing.unwrap_or(routing),
+        })
+    };
+    visit.show(desk, Section::Alerts, gather).await
+}
+
+fn read(fields: &Fields) -> Result<(AlertName, Receiver), FormError> {
+    let name = fields.parsed::<AlertName>("name")?.ok_or_else(|| FormError::new("name: is missing"))?;
+    let kind = KINDS.into_iter().find(|kind| Some(kind.as_str()) == fields.one("kind"));
+    let receiver = Receiver {
+        kind: kind.ok_or_else(|| FormError::new("kind: is missing"))?,
+        url: fields.kept("url").trim().to_owned(),
+        secret: fields.one("secret").map(str::to_owned),
+        send_resolved: fields.one("send_resolved").is_some(),
+    };
+    receiver.check().map_err(|error| FormError::new(error.to_string()))?;
+    Ok((name, receiver))
+}
+
+async fn put(State(desk): State<Desk>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let done = match read(&fields) {
+        Ok((name, receiver)) => {
+            let put = desk.broker.put_receiver(name, receiver, Origin::Api, Expected::Anything).await;
+            put.map_err(FormError::from)
+        }
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(_) => visit.lead_on("/alerts/receivers", "done"),
+        Err(error) => shown(&desk, visit.again("/alerts/receivers", fields, &error), Shown::default()).await,
+    }
+}
+
+async fn test(State(desk): State<Desk>, Path(receiver): Path<String>, form: Form) -> Response {
+    let visit = form.visit;
+    let Ok(name) = receiver.parse::<AlertName>() else {
+        return visit.oops(&desk, StatusCode::NOT_FOUND, &receiver);
+    };
+    let words = Alerts::of(visit.lang);
+    let tested = match desk.broker.test_receiver(&name).await {
+        Ok(ReceiverTest { is_delivered: true, status, .. }) => {
+            (true, format::with(words.tested_well, &[&status.unwrap_or_default()]))
+        }
+        Ok(ReceiverTest { status, excerpt, .. }) => {
+            let why = match status {
+                Some(status) => format!("{status} {excerpt}"),
+                None => excerpt,
+            };
+            (false, format::with(words.tested_badly, &[&crate::dashboard::visible::visible(&why)]))
+        }
+        Err(error) => return visit.failed(&desk, &error),
+    };
+    let also = Shown { tested: Some(tested), ..Shown::default() };
+    shown(&desk, visit.at("/alerts/receivers"), also).await
+}
+
+async fn delete(State(desk): State<Desk>, Path(receiver): Path<String>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let Ok(name) = receiver.parse::<AlertName>() else {
+        return visit.oops(&desk, StatusCode::NOT_FOUND, &receiver);
+    };
+    let error = if fields.one("confirm").map(str::trim) == Some(name.as_str()) {
+        match desk.broker.delete_receiver(name, Origin::Api, Expected::Anything).await {
+            Ok(()) => return visit.lead_on("/alerts/receivers", "done"),
+            Err(error) => error.into(),
+        }
+    } else {
+        FormError::new(format::with(visit.common().confirm_wrong, &[&name]))
+    };
+    shown(&desk, visit.again("/alerts/receivers", Fields::default(), &error), Shown::default()).await
+}
+
+async fn save_routing(State(desk): State<Desk>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let path = "/alerts/receivers";
+    let present = desk.broker.alerting().routing().map(|placed| Routing::clone(&placed.value));
+    let is_new = present.is_none();
+    let error = match settings::read(&fields, &present.unwrap_or_default(), Routing::check) {
+        Ok(Sent { is_final: false, form, .. }) => {
+            let also = Shown { routing: Some(form), ..Shown::default() };
+            return shown(&desk, visit.at(path), also).await;
+        }
+        Ok(Sent { settings, expected, .. }) => {
+            let expected = if is_new { Expected::Missing } else { expected };
+            match desk.broker.put_routing(settings, Origin::Api, expected).await {
+                Ok(_) => return visit.lead_on(path, "done"),
+                Err(error) => FormError::from(error),
+            }
+        }
+        Err(error) => error,
+    };
+    let also = Shown { routing: Some(SettingsForm::sent(&fields)), ..Shown::default() };
+    shown(&desk, visit.again(path, Fields::default(), &error), also).await
+}

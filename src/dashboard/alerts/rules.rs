@@ -1,0 +1,216 @@
+//! `/alerts/rules` and `/alerts/rules/{rule}`: all of a rule as JSON; before it is saved, what would change and how
+//! often it would have fired.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+
+use super::{Part, parts};
+use crate::broker::{Broker, RulePreview};
+use crate::dashboard::desk::Desk;
+use crate::dashboard::fields::Fields;
+use crate::dashboard::form::Form;
+use crate::dashboard::format::{self, filters};
+use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::settings::{self, Sent, SettingsForm};
+use crate::dashboard::visit::{FormError, Visit};
+use crate::dashboard::words::{Alerts, Objects};
+use crate::machine::{Expected, Placed};
+use crate::model::AlertName;
+use crate::model::alert::{AlertMetric, AlertRule, Comparison, Origin, Quantity};
+use crate::observe::rules::{from_quantity, shown};
+
+pub(super) fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/alerts/rules", get(list))
+        .route("/alerts/rule", get(open))
+        .route("/alerts/rules/{rule}", get(show))
+        .route("/alerts/rules/{rule}/settings", post(save))
+        .route("/alerts/rules/{rule}/delete", post(delete))
+}
+
+#[derive(Template)]
+#[template(path = "alert_rules.html")]
+struct RulesPage {
+    frame: Frame,
+    words: &'static Alerts,
+    parts: Vec<Part>,
+    rows: Vec<Row>,
+}
+
+/// A rule of the list.
+struct Row {
+    name: AlertName,
+    condition: String,
+    for_ms: Option<u64>,
+    severity: &'static str,
+    origin: &'static str,
+    enabled: bool,
+}
+
+#[derive(Template)]
+#[template(path = "alert_rule.html")]
+struct RulePage {
+    frame: Frame,
+    words: &'static Alerts,
+    /// Those of the form.
+    setting_words: &'static Objects,
+    parts: Vec<Part>,
+    name: AlertName,
+    /// Where it comes from; none: there is no such rule yet.
+    origin: Option<Origin>,
+    form: SettingsForm,
+    preview: Option<RulePreview>,
+    would_have: String,
+    save_to: String,
+    delete_at: String,
+}
+
+/// What a rule asks, in a few words: `lag_seconds > 10 min`.
+fn condition(rule: &AlertRule) -> String {
+    let sign = match rule.op {
+        Comparison::Above => ">",
+        Comparison::AtLeast => "≥",
+        Comparison::Below => "<",
+        Comparison::AtMost => "≤",
+    };
+    let metric = serde_json::to_value(rule.metric).ok();
+    let metric = metric.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().replace('_', " ");
+    format!("{metric} {sign} {}", shown(rule.metric, from_quantity(rule.threshold)))
+}
+
+fn word(origin: Origin) -> &'static str {
+    match origin {
+        Origin::BuiltIn => "built in",
+        Origin::Api => "set here",
+        Origin::File => "file",
+    }
+}
+
+async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
+    let gather = |broker: &Broker, frame, visit: &Visit| {
+        let words = Alerts::of(visit.lang);
+        let row = |(name, placed): (&AlertName, Placed<AlertRule>)| Row {
+            name: name.clone(),
+            condition: condition(&placed.value),
+            for_ms: Some(placed.value.for_ms),
+            severity: placed.value.severity.as_str(),
+            origin: word(placed.origin),
+            enabled: placed.value.enabled,
+        };
+        let rows = broker.alerting().rules().map(row).collect();
+        Ok(RulesPage { frame, words, parts: parts(words, "/alerts/rules"), rows })
+    };
+    visit.show(&desk, Section::Alerts, gather).await
+}
+
+/// From the name in a form to the page of that rule, also of one that is not there yet.
+async fn open(State(desk): State<Desk>, visit: Visit) -> Response {
+    match visit.fields.parsed::<AlertName>("name") {
+        Ok(Some(name)) => Redirect::to(&format!("/alerts/rules/{name}")).into_response(),
+        Ok(None) => Redirect::to("/alerts/rules").into_response(),
+        Err(error) => visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
+    }
+}
+
+async fn show(State(desk): State<Desk>, Path(rule): Path<String>, visit: Visit) -> Response {
+    match rule.parse::<AlertName>() {
+        Ok(name) => shown_with(&desk, visit, name, None).await,
+        Err(error) => visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
+    }
+}
+
+/// What a new rule begins as.
+fn draft() -> AlertRule {
+    let summary = ("summary".to_owned(), "group {{ group }} is {{ value }} behind on {{ topic }}".to_owned());
+    AlertRule {
+        for_ms: 60_000,
+        annotations: [summary].into(),
+        ..AlertRule::new(AlertMetric::LagSeconds, Quantity::whole(300))
+    }
+}
+
+/// The page of a rule; `sent` is a form that was sent, with the rule that it makes if it could be read.
+async fn shown_with(
+    desk: &Desk,
+    visit: Visit,
+    name: AlertName,
+    sent: Option<(SettingsForm, Option<AlertRule>)>,
+) -> Response {
+    let gather = move |broker: &Broker, frame, visit: &Visit| {
+        let words = Alerts::of(visit.lang);
+        let placed = broker.alerting().rule(&name);
+        let origin = placed.as_ref().map(|placed| placed.origin);
+        let stands = || match &placed {
+            Some(placed) => SettingsForm::of(&*placed.value, placed.version()),
+            None => SettingsForm::new(&draft()),
+        };
+        let (form, rule) = sent.unwrap_or_else(|| (stands(), None));
+        let preview = rule.map(|rule| broker.preview_rule(&rule));
+        let times = preview.as_ref().and_then(|preview| preview.times);
+        Ok(RulePage {
+            frame,
+            words,
+            setting_words: Objects::of(visit.lang),
+            parts: parts(words, "/alerts/rules"),
+            origin,
+            form,
+            would_have: match times {
+                Some(times) => format::with(words.would_have, &[&times]),
+                None => words.would_unknown.to_owned(),
+            },
+            preview,
+            save_to: format!("/alerts/rules/{name}/settings"),
+            delete_at: format!("/alerts/rules/{name}/delete"),
+            name,
+        })
+    };
+    visit.show(desk, Section::Alerts, gather).await
+}
+
+async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let Ok(name) = rule.parse::<AlertName>() else {
+        return visit.oops(&desk, StatusCode::NOT_FOUND, &rule);
+    };
+    let path = format!("/alerts/rules/{name}");
+    let present = desk.broker.alerting().rule(&name).map(|placed| placed.value);
+    let is_new = present.is_none();
+    let present = present.map_or_else(draft, |rule| AlertRule::clone(&rule));
+    let error = match settings::read(&fields, &present, AlertRule::check) {
+        Ok(Sent { is_final: false, form, settings, .. }) => {
+            return shown_with(&desk, visit.at(path), name, Some((form, Some(settings)))).await;
+        }
+        Ok(Sent { settings, expected, .. }) => {
+            // One that comes with the broker is not there yet, as far as anybody has set it.
+            let expected = if is_new { Expected::Missing } else { expected };
+            match desk.broker.put_alert_rule(name.clone(), settings, Origin::Api, expected).await {
+                Ok(_) => return visit.lead_on(&path, "done"),
+                Err(error) => FormError::from(error),
+            }
+        }
+        Err(error) => error,
+    };
+    let sent = Some((SettingsForm::sent(&fields), None));
+    shown_with(&desk, visit.again(path, Fields::default(), &error), name, sent).await
+}
+
+async fn delete(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let Ok(name) = rule.parse::<AlertName>() else {
+        return visit.oops(&desk, StatusCode::NOT_FOUND, &rule);
+    };
+    let error = if fields.one("confirm").map(str::trim) == Some(name.as_str()) {
+        match desk.broker.delete_alert_rule(name.clone(), Origin::Api, Expected::Anything).await {
+            Ok(()) => return visit.lead_on("/alerts/rules", "done"),
+            Err(error) => error.into(),
+        }
+    } else {
+        FormError::new(format::with(visit.common().confirm_wrong, &[&name]))
+    };
+    shown_with(&desk, visit.again(format!("/alerts/rules/{name}"), Fields::default(), &error), name, None)
+        .await
+}

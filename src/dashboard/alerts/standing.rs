@@ -1,0 +1,171 @@
+//! `/alerts`: those that fire or may soon, and the last that are over; each can be silenced where it stands.
+
+use std::cmp::Reverse;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::{Part, parts};
+use crate::broker::Broker;
+use crate::dashboard::desk::Desk;
+use crate::dashboard::fields::Fields;
+use crate::dashboard::form::Form;
+use crate::dashboard::format::filters;
+use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::visit::{FormError, Visit};
+use crate::dashboard::words::Alerts;
+use crate::model::alert::{Alert, AlertKey, AlertPhase, Matcher, Severity, Silence};
+use crate::model::{Millis, Timestamp};
+use crate::observe::rules::{from_quantity, shown};
+
+/// Most alerts that are shown.
+const ROWS: usize = 200;
+const MINUTE_MS: Millis = 60_000;
+
+pub(super) fn routes() -> Router<Desk> {
+    Router::new().route("/alerts", get(show)).route("/alerts/silence", post(silence))
+}
+
+#[derive(Template)]
+#[template(path = "alerts.html")]
+struct AlertsPage {
+    frame: Frame,
+    words: &'static Alerts,
+    parts: Vec<Part>,
+    rows: Vec<Row>,
+    more: usize,
+    no_receivers: bool,
+    /// What was filled in for a silence that could not be made.
+    created_by: String,
+    comment: String,
+}
+
+/// An alert, ready to be shown.
+struct Row {
+    rule: String,
+    topic: Option<String>,
+    group: Option<String>,
+    receiver: Option<String>,
+    state: &'static str,
+    /// `good`, `wait` or `alarm`.
+    tone: &'static str,
+    severity: &'static str,
+    value: String,
+    since: Timestamp,
+    summary: String,
+    runbook: Option<String>,
+    is_silenced: bool,
+    is_over: bool,
+}
+
+fn row(broker: &Broker, words: &'static Alerts, (key, alert): (&AlertKey, &Alert), now: Timestamp) -> Row {
+    let alerting = broker.alerting();
+    let (state, tone, since) = match alert.phase {
+        AlertPhase::Pending { since } => (words.pending, "wait", since),
+        AlertPhase::Firing { since } => (words.firing, "alarm", since),
+        AlertPhase::Resolved { ended, .. } => (words.resolved, "good", ended),
+    };
+    let metric =
+        key.rule.parse().ok().and_then(|name| alerting.rule(&name)).map(|placed| placed.value.metric);
+    let value = alert.value.map(from_quantity);
+    let annotation = |name: &str| alert.annotations.get(name).cloned();
+    Row {
+        rule: key.rule.clone(),
+        topic: key.topic.clone(),
+        group: key.group.clone(),
+        receiver: key.receiver.clone(),
+        state,
+        tone,
+        severity: alert.severity.as_str(),
+        value: metric.zip(value).map_or_else(|| "–".to_owned(), |(metric, value)| shown(metric, value)),
+        since,
+        summary: annotation("summary").unwrap_or_default(),
+        // Only what leads to a page: a text of a stranger must not become a script.
+        runbook: annotation("runbook_url").filter(|url| url.starts_with('/') || url.starts_with("https://")),
+        is_silenced: alerting.silences().any(|(_, silence)| silence.quiets(&alert.labels, now)),
+        is_over: matches!(alert.phase, AlertPhase::Resolved { .. }),
+    }
+}
+
+async fn show(State(desk): State<Desk>, visit: Visit) -> Response {
+    let gather = |broker: &Broker, frame, visit: &Visit| {
+        let words = Alerts::of(visit.lang);
+        let (alerting, now) = (broker.alerting(), broker.log_time());
+        let mut alerts: Vec<_> = alerting.alerts().map(|(key, alert)| (key, &**alert)).collect();
+        let rank = |phase: AlertPhase| match phase {
+            AlertPhase::Firing { .. } => 0,
+            AlertPhase::Pending { .. } => 1,
+            AlertPhase::Resolved { .. } => 2,
+        };
+        alerts.sort_by_key(|(_, alert)| (rank(alert.phase), Reverse::<Severity>(alert.severity)));
+        Ok(AlertsPage {
+            frame,
+            words,
+            parts: parts(words, "/alerts"),
+            more: alerts.len().saturating_sub(ROWS),
+            rows: alerts.into_iter().take(ROWS).map(|one| row(broker, words, one, now)).collect(),
+            no_receivers: alerting.receivers().next().is_none(),
+            created_by: visit.fields.kept("created_by").to_owned(),
+            comment: visit.fields.kept("comment").to_owned(),
+        })
+    };
+    visit.show(&desk, Section::Alerts, gather).await
+}
+
+/// The silence that a form asks for: of the alert that it stands beside.
+fn asked(fields: &Fields, now: Timestamp) -> Result<Silence, FormError> {
+    let is =
+        |name: &str, value: &str| Matcher { name: name.to_owned(), value: value.to_owned(), is_equal: true };
+    let rule = fields.one("rule").ok_or_else(|| FormError::new("rule: is missing"))?;
+    let mut matchers = vec![is("alertname", rule)];
+    for name in ["topic", "group", "receiver"] {
+        matchers.extend(fields.one(name).map(|value| is(name, value)));
+    }
+    let chosen = fields.parsed::<u64>("minutes")?.or(fields.parsed::<u64>("choice")?);
+    let minutes = chosen.ok_or_else(|| FormError::new("minutes: is missing"))?;
+    let silence = Silence {
+        matchers,
+        starts_at: now,
+        ends_at: now.plus(minutes.saturating_mul(MINUTE_MS)),
+        created_by: fields.kept("created_by").trim().to_owned(),
+        comment: fields.kept("comment").trim().to_owned(),
+    };
+    silence.check().map_err(|error| FormError::new(error.to_string()))?;
+    Ok(silence)
+}
+
+async fn silence(State(desk): State<Desk>, form: Form) -> Response {
+    let Form { fields, visit, .. } = form;
+    let made = match asked(&fields, desk.broker.log_time()) {
+        Ok(silence) => desk.broker.make_silence(silence).await.map_err(FormError::from),
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(_) => visit.lead_on("/alerts/silences", "done"),
+        Err(error) => show(State(desk), visit.again("/alerts", fields, &error)).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_is_of_that_alert_for_that_long() {
+        let read = |text: &str| asked(&Fields::parse(text).unwrap(), Timestamp(1_000));
+        let silence = read("rule=Lag&group=a&choice=60&created_by=ann&comment=deploy").unwrap();
+        let names: Vec<&str> = silence.matchers.iter().map(|matcher| matcher.name.as_str()).collect();
+        assert_eq!((names, silence.ends_at), (vec!["alertname", "group"], Timestamp(1_000 + 3_600_000)));
+        assert_eq!(read("rule=Lag&choice=60&minutes=5&created_by=a&comment=b").unwrap().ends_at.0, 301_000);
+        for bad in [
+            "choice=60&created_by=a&comment=b",
+            "rule=Lag&choice=60&created_by=a",
+            "rule=Lag&created_by=a&comment=b",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

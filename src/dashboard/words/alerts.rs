@@ -1,0 +1,88 @@
+//! What the pages of alerts say.
+
+texts! {
+    /// What the pages of alerts say.
+    Alerts {
+        standing: "Alerts", "告警";
+        silences: "Silences", "静默";
+        rules: "Rules", "规则";
+        receivers: "Receivers", "接收方";
+        deliveries: "Deliveries", "通知记录";
+        parts: "Parts of alerting", "告警相关页面";
+        none: "No alert is pending or firing.", "没有待触发或正在触发的告警。";
+        nobody: "Nobody is told of alerts: there are no receivers.", "还没有接收方，告警不会通知任何人。";
+        add_receiver: "Add one", "添加接收方";
+        pending: "pending", "待触发";
+        firing: "firing", "触发中";
+        resolved: "resolved", "已恢复";
+        rule: "Rule", "规则";
+        about: "About", "对象";
+        severity: "Severity", "级别";
+        value: "Value", "数值";
+        since: "Since", "开始时间";
+        summary: "What it says", "内容";
+        runbook: "What to do", "处理方法";
+        silenced: "silenced", "已静默";
+        silence: "Silence it", "静默";
+        one_hour: "for 1 hour", "1 小时";
+        four_hours: "for 4 hours", "4 小时";
+        one_day: "for 1 day", "1 天";
+        for_how_long: "How long", "时长";
+        minutes: "or so many minutes", "或指定分钟数";
+        who: "Who you are", "操作人";
+        comment: "Why", "原因";
+        no_silences: "There are no silences. An alert can be silenced where it is shown.", "没有静默。可在告警处静默它。";
+        matchers: "Which alerts", "匹配的告警";
+        made_by: "By", "创建人";
+        from: "From", "开始";
+        until: "Until", "结束";
+        end_now: "End now", "立即结束";
+        metric: "Metric", "指标";
+        condition: "Condition", "条件";
+        waits: "For", "持续";
+        origin: "Origin", "来源";
+        off: "off", "已关闭";
+        new_rule: "New rule", "新建规则";
+        rule_about:
+            "All of the rule as JSON. Before it is saved you see what would change, and how often it would have fired.",
+            "完整规则（JSON）。保存之前会显示变化，以及过去一天会触发多少次。";
+        open: "Open", "打开";
+        would_have: "It would have fired {0} times in the last 24 hours.", "过去 24 小时内会触发 {0} 次。";
+        would_unknown: "The history does not hold what this rule measures.", "历史数据中没有该规则的指标。";
+        known_from: "The history goes back to {0}.", "历史数据始于 {0}。";
+        fired_for: "For", "对象";
+        times: "Times", "次数";
+        the_node: "the node", "节点";
+        take_back: "Take back to what comes with the broker", "恢复为内置规则";
+        delete_rule: "Deletes the rule; its alerts end with it.", "将删除规则，其告警随之结束。";
+        in_file: "It stands in the configuration file, and is changed there.", "它来自配置文件，请在文件中修改。";
+        no_receivers: "There are no receivers yet.", "还没有接收方。";
+        kind: "Kind", "类型";
+        address: "Address", "地址";
+        address_hint:
+            "http:// or https://. Only public addresses, and networks that --webhook-allow names.",
+            "http:// 或 https://。仅限公网地址，以及 --webhook-allow 允许的网络。";
+        secret: "Secret", "密钥";
+        secret_hint: "left empty, the one it has stays", "留空则保留现有密钥";
+        tells_end: "also when it is over", "恢复时也通知";
+        last: "Last delivery", "最近通知";
+        test: "Test", "测试";
+        tested_well: "The test arrived (status {0}).", "测试通知已送达（状态 {0}）。";
+        tested_badly: "The test did not arrive: {0}", "测试通知未送达：{0}";
+        new_receiver: "Add or change a receiver", "添加或修改接收方";
+        delete_receiver: "Deletes the receiver; what was still to be told to it is given up.", "将删除接收方，未送达的通知不再发送。";
+        routing: "Routes", "路由";
+        routing_about:
+            "Who is told of what, in order. Without routes every alert goes to every receiver.",
+            "按顺序决定通知谁。没有路由时，所有告警发给所有接收方。";
+        no_deliveries: "Nothing was told to anybody yet.", "还没有发送过通知。";
+        receiver: "Receiver", "接收方";
+        tells_of: "Tells of", "内容";
+        attempts: "Tries", "尝试次数";
+        next_try: "Next try", "下次尝试";
+        answer: "Answer", "应答";
+        again: "Send again", "重新发送";
+        made: "Made", "创建时间";
+        and_more: "and {0} more", "及另外 {0} 条";
+    }
+}
