@@ -6,7 +6,6 @@ use crate::machine::{Alerting, Expected, Machine, PlannedNotification, PutDone, 
 use crate::model::alert::{
     AlertChange, AlertRule, Delivery, NotificationId, Origin, Receiver, Routing, Silence, SilenceId,
 };
-
 use crate::model::{AlertName, Timestamp};
 
 use super::clock;
@@ -67,7 +66,13 @@ impl Broker {
         expected: Expected,
     ) -> Result<PutDone, BrokerError> {
         let receiver = Arc::new(receiver);
-        Ok(self.decide(0, move |draft| draft.put_receiver(&name, &receiver, origin, &expected)).await?.0)
+        let put = name.clone();
+        let (done, _) =
+            self.decide(0, move |draft| draft.put_receiver(&put, &receiver, origin, &expected)).await?;
+        if done == PutDone::Changed {
+            self.core.alerting.may_be_back(&name);
+        }
+        Ok(done)
     }
 
     /// Deletes a receiver.

@@ -20,13 +20,15 @@ mod test_receiver;
 mod transport;
 mod watch;
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::machine::Machine;
-use crate::model::Timestamp;
+use crate::model::{AlertName, Timestamp};
 use crate::observe::notify::{AllowedNetworks, NotificationCounts};
 
 use super::clock::LogClock;
@@ -66,6 +68,8 @@ pub(super) struct Notifier {
     places: Semaphore,
     /// Told when something may have become due.
     queued: Notify,
+    /// Receivers that may take again what they did not.
+    back: Mutex<BTreeSet<String>>,
     pub(super) counts: NotificationCounts,
     pub(super) figures: Figures,
 }
@@ -78,6 +82,7 @@ impl Notifier {
             every: options.every,
             places: Semaphore::new(POSTS_MAX),
             queued: Notify::new(),
+            back: Mutex::default(),
             counts: NotificationCounts::default(),
             figures: Figures::default(),
         }
@@ -86,6 +91,16 @@ impl Notifier {
     /// Something may have become due.
     pub(super) fn look_again(&self) {
         self.queued.notify_one();
+    }
+
+    /// A receiver may take again what it did not: it is asked now, and not when some wait is over.
+    pub(super) fn may_be_back(&self, receiver: &AlertName) {
+        self.back.lock().unwrap_or_else(PoisonError::into_inner).insert(receiver.to_string());
+        self.look_again();
+    }
+
+    fn take_back(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.back.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

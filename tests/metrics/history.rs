@@ -17,7 +17,7 @@ async fn with_node_at<T: Send + 'static>(
     data: &Path,
     work: impl FnOnce(SocketAddr) -> T + Send + 'static,
 ) -> T {
-    let node = Node::start(serve_args(data, &[])).await.unwrap();
+    let node = Node::start(serve_args(data, &["--alert-interval=60s"])).await.unwrap();
     let to = node.addr();
     let result = tokio::task::spawn_blocking(move || work(to)).await.unwrap();
     node.stop().await;

@@ -1,7 +1,8 @@
 //! Delivers what is queued: one notification at a time to each receiver, the oldest of a group first, so that nobody
 //! hears of an end before its beginning.
 //!
-//! A receiver that takes one is given at once whatever else waits for it: it is back. One that does not is asked again
+//! A receiver that takes one is given at once whatever else waits for it: it is back. So is one whose settings change, and
+//! one that takes a test. One that does not is asked again
 //! when the wait of some notification is over; that wait is in the state, so a restart goes on with it.
 
 use std::collections::BTreeSet;
@@ -77,6 +78,7 @@ pub(super) async fn run(broker: Broker) {
         if broker.is_serving() {
             let machine = broker.core.machine.snapshot();
             let now = clock.now(&machine);
+            desk.answering.append(&mut broker.core.alerting.take_back());
             let choice = desk.choose(machine.alerting(), now);
             for (id, notification) in choice.now {
                 desk.busy.insert(notification.receiver.clone());
@@ -253,8 +255,13 @@ fn notice_alert(alert: &NotifiedAlert, external_url: &str) -> NoticeAlert {
         annotations: alert.annotations.clone(),
         starts_at: alert.starts_at,
         ends_at: alert.ends_at,
-        generator_url: if external_url.is_empty() { String::new() } else { format!("{external_url}/alerts") },
+        generator_url: if external_url.is_empty() { String::new() } else { rule_url(external_url, alert) },
     }
+}
+
+fn rule_url(external_url: &str, alert: &NotifiedAlert) -> String {
+    let rule = alert.labels.get("alertname").map_or("", String::as_str);
+    format!("{external_url}/alerts/rules/{rule}")
 }
 
 #[cfg(test)]

@@ -48,8 +48,12 @@ impl Broker {
         let id = format!("test-{:016x}", rand::random::<u64>());
         let began = Instant::now();
         let posted = alerting.post(&receiver, &notice(self, id, &notification(name, now)), now).await;
+        let is_delivered = posted.verdict == Verdict::Delivered;
+        if is_delivered {
+            alerting.may_be_back(name);
+        }
         Ok(ReceiverTest {
-            is_delivered: posted.verdict == Verdict::Delivered,
+            is_delivered,
             status: posted.status,
             excerpt: posted.excerpt,
             took_ms: Millis::try_from(began.elapsed().as_millis()).unwrap_or(Millis::MAX),
