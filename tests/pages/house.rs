@@ -46,6 +46,11 @@ pub type Socket =
 
 impl House {
     pub async fn start() -> House {
+        House::start_with(&[]).await
+    }
+
+    /// Starts it with more flags.
+    pub async fn start_with(more: &[&str]) -> House {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
@@ -54,6 +59,7 @@ impl House {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().display().to_string();
         let line = ["serve", "--listen=127.0.0.1:0", "--drain-timeout=1s", "--data", &data];
+        let line = line.into_iter().chain(more.iter().copied());
         let node = Node::start(<Line as clap::Parser>::parse_from(line).serve).await.unwrap();
         let calls = Calls::to(node.addr());
         House { node, calls, _directory: directory }

@@ -16,7 +16,11 @@ mod doing;
 mod forged;
 mod hostile;
 mod house;
+mod incident;
 mod looks;
+#[path = "../alerts/receiver.rs"]
+#[allow(dead_code, reason = "this needs a part of it")]
+mod receiver;
 mod rig;
 mod speed;
 #[path = "../support/mod.rs"]
