@@ -163,7 +163,7 @@ async fn an_alertmanager_takes_alerts_and_their_end() {
         assert_eq!(alert["annotations"]["summary"], "1 wait in billing");
         assert_eq!(alert["status"]["state"], "active");
         let link = alert["generatorURL"].as_str().unwrap();
-        assert!(link.ends_with("/alerts"), "{link}");
+        assert!(link.ends_with("/alerts/rules/Backlog"), "{link}");
         relief(to);
         until("its end", || ours().is_none().then_some(()));
     })
