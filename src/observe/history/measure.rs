@@ -121,8 +121,12 @@ measures! {
     FsyncP50 = "fsync_p50_seconds" Mean [Node];
     /// 99 of 100 flushes were faster; nothing while there was none.
     FsyncP99 = "fsync_p99_seconds" Max [Node];
+    /// Half of the accepted produce requests were faster.
+    ProduceP50 = "produce_p50_seconds" Mean [Node];
     /// 99 of 100 accepted produce requests were faster.
     ProduceP99 = "produce_p99_seconds" Max [Node];
+    /// Half of the messages were handed out sooner after they were ready.
+    EndToEndP50 = "end_to_end_p50_seconds" Mean [Node];
     /// 99 of 100 messages were handed out sooner after they were ready.
     EndToEndP99 = "end_to_end_p99_seconds" Max [Node];
     /// Bytes of all segments.

@@ -1,7 +1,7 @@
 //! The recent past, so that curves have a beginning at first paint and rules can be tried against what was.
 //!
 //! Rings of three grains ([`Window`]): 600 steps of a second, 2,160 of ten, 10,080 of a minute, 12,840 in all, four
-//! bytes a value. So the node takes 1.1 MiB, a topic 100 KiB and a group 540 KiB, at most and only after a week: a ring
+//! bytes a value. So the node takes 1.2 MiB, a topic 100 KiB and a group 540 KiB, at most and only after a week: a ring
 //! grows with what it holds. Of topics and groups the [`HISTORY_TOPICS_MAX`] and [`HISTORY_GROUPS_MAX`] with the most
 //! to tell are remembered, about 33 MiB in all.
 //!
