@@ -39,14 +39,9 @@
     if (data.length === 0) return;
     const told = JSON.parse(data.join("\n"));
     if (name === "message") show(told);
-<<<<<<< HEAD
     else if (name === "skipped") state.textContent = words.skipped;
+    else if (name === "damaged") state.textContent = words.damaged.replace("{0}", told.id);
     else if (name === "end") state.textContent = words.ended + ": " + told.reason;
-=======
-    else if (name === "skipped") state.textContent = "messages were skipped: retention was faster";
-    else if (name === "damaged") state.textContent = "message " + told.id + " is damaged and was stepped over";
-    else if (name === "end") state.textContent = "ended: " + told.reason;
->>>>>>> dd1aedf (wip)
   };
   const follow = async () => {
     const own = new AbortController();

@@ -39,6 +39,7 @@ texts! {
         resting: "paused", "已暂停";
         tail_lost: "connection lost, trying again", "连接已断开，正在重试";
         tail_skipped: "messages were skipped: retention was faster", "有消息被跳过：保留期先到";
+        tail_damaged: "message {0} is damaged and was stepped over", "消息 {0} 已损坏，已跳过";
         tail_ended: "ended", "已结束";
         tail_refused: "refused", "被拒绝";
         new_messages: "New messages", "新消息";
@@ -46,7 +47,6 @@ texts! {
             "The newest first, the last 200. While it is paused nothing is lost: it goes on where it stopped.",
             "最新的在前，最多 200 条。暂停期间不会丢失，将从停止处继续。";
         search_instead: "Search instead", "改用搜索";
-        was_sent: "Sent: it is on disk.", "已发送并写入磁盘。";
         offset: "Offset", "位点";
         due: "Due", "到期时间";
         send_again: "Send again, edited or not", "再次发送（可编辑）";
@@ -104,7 +104,6 @@ texts! {
             "此消息内容过大，无法在页面上编辑。命令行可以发送文件。";
         no_message: "This is not the id of a message.", "这不是消息 ID。";
         scheduled_in: "Scheduled in {0}", "{0} 的定时消息";
-        taken_back: "Taken back: it will not become ready.", "已撤回：不会再就绪。";
         none_scheduled: "Nothing waits for its time.", "没有等待到期的消息。";
         action: "Action", "操作";
         later: "Later ones", "更晚的消息";
