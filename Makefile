@@ -3,7 +3,7 @@
 CARGO ?= cargo
 SERVE_ARGS ?=
 
-.PHONY: help run test check fix bench setup
+.PHONY: help run test check fix bench screenshots setup
 
 help: ## what each target does
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -52,3 +52,6 @@ setup:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing \
 			|| echo "not installed:$$missing; of the tests that need it, the examples are skipped and the dashboard's fail"; \
 	fi
+
+screenshots: setup ## pictures of every page of the dashboard, light, dark and as on a phone, in target/screenshots/
+	$(CARGO) test --locked --test pages screenshots -- --ignored --nocapture

@@ -4,55 +4,74 @@
 (() => {
   const EVERY_MS = 2000;
   const byId = (id) => document.getElementById(id);
-  const each = (selector, work) => document.querySelectorAll(selector).forEach(work);
 
-  // The broker answers, or it does not.
+  // The broker answers, or it does not. Since when is said in the words of the page.
   const lost = byId("lost");
-  const heard = (answered) => { if (lost) lost.hidden = answered; };
-  document.body.addEventListener("htmx:beforeRequest", (event) => { if (document.hidden) event.preventDefault(); });
-  document.body.addEventListener("htmx:afterRequest", (event) => heard(event.detail.successful));
-  document.body.addEventListener("htmx:sendError", () => heard(false));
-  document.body.addEventListener("htmx:timeout", () => heard(false));
+  let last = new Date();
+  const heard = (answered) => {
+    if (answered) last = new Date();
+    else if (lost.hidden) lost.textContent = lost.dataset.text.replace("{0}", last.toLocaleTimeString());
+    lost.hidden = answered;
+  };
 
-  // Curves: the same numbers as in the table below, asked for anew as long as somebody looks.
-  const plots = new Map();
+  // Parts that renew themselves, while somebody looks at the page. One in which text is selected stays as it is; where
+  // somebody stands in it, there somebody stands afterwards.
+  const on = (name, work) => document.body.addEventListener(name, work);
+  let stood = null;
+  on("htmx:beforeRequest", (event) => { if (document.hidden) event.preventDefault(); });
+  on("htmx:oobBeforeSwap", (event) => {
+    const part = event.detail.target, chosen = getSelection(), active = document.activeElement;
+    if (!chosen.isCollapsed && part.contains(chosen.anchorNode)) event.detail.shouldSwap = false;
+    else if (part.contains(active)) stood = { id: part.id, at: [...part.querySelectorAll("a, button")].indexOf(active) };
+  });
+  on("htmx:oobAfterSwap", () => {
+    const part = stood && byId(stood.id);
+    if (part) (stood.at < 0 ? part : part.querySelectorAll("a, button")[stood.at])?.focus({ preventScroll: true });
+    stood = null;
+    mark();
+  });
+  on("htmx:afterRequest", (event) => heard(event.detail.successful));
+
+  // Curves: the same numbers as in the tables below them, asked for anew while somebody looks.
+  const figures = [...document.querySelectorAll("figure.chart")], plots = new Map();
   const options = (figure, width) => {
     const style = getComputedStyle(document.documentElement);
-    const soft = style.getPropertyValue("--soft"), line = style.getPropertyValue("--line");
-    const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "11px system-ui" };
+    const [soft, line, accent] = ["--soft", "--line", "--accent"].map((name) => style.getPropertyValue(name).trim());
+    const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui" };
     return {
-      width, height: 150, cursor: { y: false }, legend: { show: false },
-      scales: { x: { time: true }, y: { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [axis, { ...axis, size: 52 }],
-      series: [{}, { label: figure.dataset.series, stroke: style.getPropertyValue("--accent"), width: 1.75, points: { show: false } }],
+      width, height: 150, cursor: { y: false }, legend: { show: false }, padding: [8, 8, 0, 0],
+      scales: { y: { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      axes: [{ ...axis, space: 80 }, { ...axis, size: 52 }],
+      series: [{}, { stroke: accent, fill: accent + "18", width: 1.75, points: { show: false } }],
     };
   };
-  const draw = async (figure) => {
-    const answer = await fetch(figure.dataset.source);
-    if (!answer.ok) return;
-    const past = await answer.json(), values = past.series[figure.dataset.series] || [];
+  const draw = (figure, past) => {
+    const values = past.series[figure.dataset.series] || [], box = figure.querySelector(".plot");
     const start = Date.parse(past.from) / 1000, step = past.step_ms / 1000;
     const data = [values.map((_, place) => start + (place + 1) * step), values];
-    const box = figure.querySelector(".plot");
-    let plot = plots.get(figure);
-    if (!plot) {
-      box.replaceChildren();
-      plot = new uPlot(options(figure, box.clientWidth), data, box);
-      plots.set(figure, plot);
-    } else {
-      plot.setData(data);
-    }
+    if (plots.has(figure)) return plots.get(figure).setData(data);
+    box.replaceChildren();
+    plots.set(figure, new uPlot(options(figure, box.clientWidth), data, box));
   };
-  const drawAll = () => {
+  const drawAll = async () => {
     if (document.hidden) return;
-    each("figure.chart", (figure) => draw(figure).then(() => heard(true), () => heard(false)));
+    const series = figures.map((figure) => figure.dataset.series).join(",");
+    try {
+      const answer = await fetch(figures[0].dataset.source + series, { signal: AbortSignal.timeout(10000) });
+      heard(answer.ok);
+      if (!answer.ok) return;
+      const past = await answer.json();
+      figures.forEach((figure) => draw(figure, past));
+    } catch {
+      heard(false);
+    }
   };
   const redraw = () => {
     plots.forEach((plot) => plot.destroy());
     plots.clear();
     drawAll();
   };
-  if (window.uPlot && document.querySelector("figure.chart")) {
+  if (window.uPlot && figures.length > 0) {
     drawAll();
     setInterval(drawAll, EVERY_MS);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
@@ -63,30 +82,34 @@
   // Keys. Not while somebody writes, and not together with keys of the browser.
   const GO = { o: "/", t: "/topics", g: "/groups", m: "/messages", d: "/dead-letters", a: "/alerts" };
   let after = "", at = -1;
-  const rows = () => [...document.querySelectorAll("main tbody tr")];
+  const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => row.offsetParent !== null);
+  const mark = () => rows().forEach((row, place) => row.classList.toggle("at", place === at));
   const move = (by) => {
     const all = rows();
     if (all.length === 0) return;
-    all[at]?.classList.remove("at");
     at = Math.max(0, Math.min(all.length - 1, at + by));
-    all[at].classList.add("at");
+    mark();
     all[at].scrollIntoView({ block: "nearest" });
     all[at].querySelector("a")?.focus({ preventScroll: true });
+  };
+  const turn = () => {
+    const themes = [...document.querySelectorAll("[data-set-theme]")];
+    const now = themes.findIndex((link) => link.hasAttribute("aria-current"));
+    themes[(now + 1) % themes.length]?.click();
   };
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input, textarea, select, dialog")) return;
-    const before = after;
-    after = "";
-    const key = event.key;
-    if (before === "g" && GO[key]) location.href = GO[key];
-    else if (key === "g") after = "g";
-    else if (key === "/") document.querySelector("input[type=search]")?.focus();
+    const key = event.key, before = after;
+    after = key === "g" && before !== "g" ? "g" : "";
+    if (after) return;
+    if (before && GO[key]) location.assign(GO[key]);
+    else if (key === "/") document.querySelector("input[type=search]").focus();
     else if (key === "j") move(1);
     else if (key === "k") move(-1);
-    else if (key === "t") [...document.querySelectorAll("[data-set-theme]")].find((link) => !link.hasAttribute("aria-current"))?.click();
-    else if (key === "?") byId("keys")?.showModal();
+    else if (key === "t") turn();
+    else if (key === "?") byId("keys").showModal();
     else return;
-    if (key !== "g") event.preventDefault();
+    event.preventDefault();
   });
 })();

@@ -1,5 +1,5 @@
-//! Style sheets, scripts and mark, built into the binary, ours and those of others (`static/vendor/`). Their addresses carry a hash of their content, so that a browser may
-//! keep them for a year and still sees a new version at once.
+//! Style sheets, scripts and mark, built into the binary, ours and those of others (`static/vendor/`). Their addresses
+//! carry a hash of their content, so that a browser may keep them for a year and still sees a new version at once.
 
 use std::sync::LazyLock;
 
@@ -101,6 +101,29 @@ mod tests {
         }
         let stale = Request::get("/static/style-0000000000000000.css").body(Body::empty()).unwrap();
         assert_eq!(app.oneshot(stale).await.unwrap().status(), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn all_of_them_together_stay_small() {
+        let packed = |content: &str| {
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            std::io::Write::write_all(&mut out, content.as_bytes()).unwrap();
+            out.finish().unwrap().len()
+        };
+        let bytes: usize = [STYLE, MARK, TAIL, APP, HTMX, PLOT, PLOT_STYLE].map(packed).iter().sum();
+        assert!(bytes < 60 * 1_000, "{bytes} bytes");
+    }
+
+    #[test]
+    fn what_others_wrote_is_what_they_published() {
+        let digest = |content: &str| {
+            let digest = <sha2::Sha256 as sha2::Digest>::digest(content.as_bytes());
+            digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        let register = include_str!("../../static/vendor/README.md");
+        for (name, content) in [("htmx", HTMX), ("uPlot", PLOT), ("uPlot style", PLOT_STYLE)] {
+            assert!(register.contains(&digest(content)), "{name} is not the file of the register");
+        }
     }
 
     #[test]

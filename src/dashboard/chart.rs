@@ -20,7 +20,7 @@ pub(super) struct Chart {
     pub(super) title: &'static str,
     /// The name of its series in `/v1/history`.
     pub(super) series: &'static str,
-    /// What `/v1/history` is asked, for the script.
+    /// What `/v1/history` is asked, for the script, which adds the names of the series.
     pub(super) source: String,
     /// The path of the line, broken where nothing is known; empty when nothing is known at all.
     pub(super) line: String,
@@ -28,8 +28,6 @@ pub(super) struct Chart {
     pub(super) last: String,
     /// The largest value, which is the height of the drawing.
     pub(super) most: String,
-    /// When it begins.
-    pub(super) from: Timestamp,
     /// Time and value, the newest first.
     pub(super) rows: Vec<(Timestamp, String)>,
 }
@@ -61,11 +59,10 @@ impl Chart {
         Chart {
             title,
             series,
-            source: format!("/v1/history?{about}series={series}"),
+            source: format!("/v1/history?{about}series="),
             line: line(values, most),
             last: shown(newest(curves, measure), series),
             most: shown(values.iter().any(Option::is_some).then_some(most), series),
-            from: curves.from,
             rows: rows(curves, measure),
         }
     }
@@ -106,6 +103,12 @@ fn float(count: usize) -> f32 {
     count as f32
 }
 
+/// As a whole number, for showing; what is below 0 is 0.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what does not fit is cut off")]
+pub(super) fn whole(value: f64) -> u64 {
+    value as u64
+}
+
 /// A value in the unit that the name of its series ends with.
 pub(super) fn shown(value: Option<f32>, series: &str) -> String {
     let Some(value) = value else { return "–".to_owned() };
@@ -114,16 +117,19 @@ pub(super) fn shown(value: Option<f32>, series: &str) -> String {
             0.0 => "0 s".to_owned(),
             small if small < 0.001 => format!("{:.0} µs", value * 1e6),
             short if short < 1.0 => format!("{:.1} ms", value * 1e3),
-            _ => super::format::duration(Some((f64::from(value) * 1e3) as u64)),
+            _ => super::format::duration(Some(whole(f64::from(value) * 1e3))),
         };
     }
     let rounded = if value < 10.0 && value.fract() > 0.0 {
         format!("{value:.1}")
     } else {
-        super::format::count(Some(f64::from(value).round() as u64))
+        super::format::count(Some(whole(f64::from(value).round())))
     };
     match series {
-        bytes if bytes.ends_with("bytes") => super::format::bytes(Some(f64::from(value) as u64)),
+        bytes if bytes.ends_with("bytes") => super::format::bytes(Some(whole(f64::from(value)))),
+        rate if rate.ends_with("bytes_per_s") => {
+            format!("{}/s", super::format::bytes(Some(whole(f64::from(value)))))
+        }
         rate if rate.ends_with("_per_s") => format!("{rounded}/s"),
         _ => rounded,
     }
@@ -150,7 +156,12 @@ mod tests {
             shown(Some(0.0105), "produce_p99_seconds"),
             shown(Some(61.0), "lag_seconds"),
             shown(Some(2_048.0), "log_bytes"),
+            shown(Some(1_536.0), "produced_bytes_per_s"),
         ];
-        assert_eq!(texts, ["1\u{202f}234/s", "0.2/s", "500 µs", "10.5 ms", "1 min 1 s", "2.0 KiB"]);
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        assert_eq!(
+            texts,
+            ["1\u{202f}234/s", "0.2/s", "500 µs", "10.5 ms", "1 min 1 s", "2.0 KiB", "1.5 KiB/s"]
+        );
     }
 }

@@ -7,7 +7,6 @@
 //! restart is refused, and says to reload its page.
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::Response;
 use sha2::{Digest, Sha256};
 
 use super::fields::Fields;
@@ -32,16 +31,6 @@ pub(super) struct FormToken {
     pub(super) token: String,
     /// The cookie to set, for a browser that has none yet.
     pub(super) cookie: Option<HeaderValue>,
-}
-
-impl FormToken {
-    /// The page, with the cookie that the token is made from.
-    pub(super) fn with(&self, mut page: Response) -> Response {
-        if let Some(cookie) = &self.cookie {
-            page.headers_mut().append(header::SET_COOKIE, cookie.clone());
-        }
-        page
-    }
 }
 
 impl Csrf {

@@ -116,6 +116,11 @@ pub(super) mod filters {
         Ok(super::duration(*millis))
     }
 
+    /// A length of time that is always known.
+    pub(in crate::dashboard) fn span(millis: &u64, _: &dyn askama::Values) -> Filtered {
+        Ok(super::duration(Some(*millis)))
+    }
+
     pub(in crate::dashboard) fn bytes(bytes: &Option<u64>, _: &dyn askama::Values) -> Filtered {
         Ok(super::bytes(*bytes))
     }

@@ -25,8 +25,6 @@
 //!
 //! docs/DASHBOARD.md lists the pages, their bounds, and what they do not do.
 
-#![allow(dead_code, reason = "what the pages share is here before all of them are")]
-
 mod alerts;
 mod assets;
 mod chart;

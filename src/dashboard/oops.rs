@@ -2,11 +2,9 @@
 
 use askama::Template;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 
 use super::format::filters;
 use super::frame::Frame;
-use super::page;
 use crate::broker::BrokerError;
 use crate::machine::Refusal;
 
@@ -16,17 +14,6 @@ use crate::machine::Refusal;
 pub(super) struct Oops<'a> {
     pub(super) frame: Frame,
     pub(super) text: &'a str,
-}
-
-/// The same for who is not asked in which language.
-pub(super) fn refused(status: StatusCode, text: &str) -> Response {
-    let page = page::respond(page::render(&Oops { frame: Frame::plain(), text }));
-    if page.status().is_success() { (status, page).into_response() } else { page }
-}
-
-/// The same for what the broker says instead of doing it.
-pub(super) fn failed(error: &BrokerError) -> Response {
-    refused(status_of(error), &error.to_string())
 }
 
 /// The status that fits what the broker says instead of doing it.

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::chart::{self, Chart};
 use super::desk::Desk;
-use super::format::filters;
+use super::format::{self, filters};
 use super::frame::{Frame, Section};
 use super::gather::About;
 use super::visit::Visit;
@@ -19,20 +19,39 @@ use crate::observe::history::{Curves, Measure, Subject, SubjectKind, Window};
 /// Groups that are named.
 const WORST: usize = 5;
 
-/// What the tiles show: the measure, its text, whether anything above 0 is bad.
-type Tile = (Measure, fn(&Overview) -> &'static str, bool);
+/// What the tiles show: the measure, its text, and the measure that stands below it in small.
+type Tile = (Measure, fn(&Overview) -> &'static str, Option<(Measure, fn(&Overview) -> &'static str)>);
 
-const TILES: [Tile; 10] = [
-    (Measure::ProducedMessages, |words| words.in_rate, false),
-    (Measure::DeliveredMessages, |words| words.out_rate, false),
-    (Measure::AckedMessages, |words| words.acked_rate, false),
-    (Measure::LagMessages, |words| words.lag, false),
-    (Measure::LagSeconds, |words| words.oldest, false),
-    (Measure::RetriedMessages, |words| words.retry_rate, false),
-    (Measure::DeadLetters, |words| words.dead, true),
-    (Measure::ProduceP99, |words| words.produce, false),
-    (Measure::EndToEndP99, |words| words.end_to_end, false),
-    (Measure::FsyncP99, |words| words.fsync, false),
+const TILES: [Tile; 9] = [
+    (
+        Measure::ProducedMessages,
+        |words| words.in_rate,
+        Some((Measure::ProducedBytes, |words| words.bytes_rate)),
+    ),
+    (
+        Measure::DeliveredMessages,
+        |words| words.out_rate,
+        Some((Measure::DeliveredBytes, |words| words.bytes_rate)),
+    ),
+    (
+        Measure::AckedMessages,
+        |words| words.acked_rate,
+        Some((Measure::FailedDeliveries, |words| words.failed_rate)),
+    ),
+    (Measure::LagMessages, |words| words.lag, Some((Measure::LagSeconds, |words| words.oldest))),
+    (
+        Measure::RetriedMessages,
+        |words| words.retry_rate,
+        Some((Measure::InFlightMessages, |words| words.in_flight)),
+    ),
+    (
+        Measure::DeadLetters,
+        |words| words.dead,
+        Some((Measure::DeadLetteredMessages, |words| words.dead_rate)),
+    ),
+    (Measure::ProduceP50, |words| words.produce, Some((Measure::ProduceP99, |words| words.p99))),
+    (Measure::EndToEndP50, |words| words.end_to_end, Some((Measure::EndToEndP99, |words| words.p99))),
+    (Measure::FsyncP50, |words| words.fsync, Some((Measure::FsyncP99, |words| words.p99))),
 ];
 
 #[derive(Template)]
@@ -65,7 +84,12 @@ struct Health {
 struct TileShown {
     label: &'static str,
     value: String,
+    /// What stands below it in small.
+    about: String,
+    /// Whether it deserves a look.
     is_bad: bool,
+    /// Where more is to be seen.
+    path: Option<&'static str>,
 }
 
 /// A group that is behind.
@@ -85,14 +109,25 @@ pub(super) async fn show(State(desk): State<Desk>, visit: Visit) -> Response {
 fn gather(broker: &Broker, about: &About, frame: Frame, visit: &Visit) -> Result<OverviewPage, BrokerError> {
     let words = Overview::of(visit.lang);
     let node = broker.node();
-    let measures: Vec<Measure> = TILES.iter().map(|(measure, ..)| *measure).collect();
-    let past = broker.history(&Subject::Node, &measures, Window::TenMinutes)?;
-    let tile = |(measure, label, warns): &Tile| {
-        let value = chart::newest(&past.curves, *measure);
+    let past = broker.history(&Subject::Node, Measure::ALL, Window::TenMinutes)?;
+    let value = |measure: Measure| {
+        let newest = chart::newest(&past.curves, measure);
+        (newest, chart::shown(newest, measure.as_str()))
+    };
+    let tile = |(measure, label, below): &Tile| {
+        let (newest, shown) = value(*measure);
+        let about = below.map(|(measure, text)| format::with(text(words), &[&value(measure).1]));
         TileShown {
             label: label(words),
-            value: chart::shown(value, measure.as_str()),
-            is_bad: *warns && value.is_some_and(|value| value > 0.0),
+            value: shown,
+            about: about.unwrap_or_default(),
+            is_bad: *measure == Measure::DeadLetters && newest.is_some_and(|dead| dead > 0.0),
+            path: match measure {
+                Measure::LagMessages => Some("/groups"),
+                Measure::DeadLetters => Some("/dead-letters"),
+                Measure::ProducedMessages => Some("/topics"),
+                _ => None,
+            },
         }
     };
     let charts = [
@@ -103,7 +138,7 @@ fn gather(broker: &Broker, about: &About, frame: Frame, visit: &Visit) -> Result
     ];
     let firing = firing(broker);
     Ok(OverviewPage {
-        health: health(broker, words, firing.len()),
+        health: health(broker, words, (firing.len(), value(Measure::DeadLetters))),
         words,
         chart_words: Objects::of(visit.lang),
         address: about.address().to_owned(),
@@ -130,7 +165,11 @@ fn firing(broker: &Broker) -> Vec<(String, String)> {
     firing.into_iter().map(|(key, alert)| (key.rule.clone(), summary(alert).unwrap_or_default())).collect()
 }
 
-fn health(broker: &Broker, words: &'static Overview, firing: usize) -> Vec<Health> {
+fn health(
+    broker: &Broker,
+    words: &'static Overview,
+    (firing, (dead, dead_shown)): (usize, (Option<f32>, String)),
+) -> Vec<Health> {
     let readiness = broker.readiness();
     let mut health = Vec::new();
     for (name, _, found) in readiness.checks.iter().filter(|(_, passed, _)| !passed) {
@@ -138,15 +177,19 @@ fn health(broker: &Broker, words: &'static Overview, firing: usize) -> Vec<Healt
         health.push(Health { tone: "alarm", text, link: Some(("/config", words.checks)) });
     }
     if firing > 0 {
-        let text = super::format::with(words.fires, &[&firing]);
+        let text = format::with(words.fires, &[&firing]);
         health.push(Health { tone: "alarm", text, link: Some(("/alerts", words.to_alerts)) });
     }
     let alerting = broker.alerting();
     let pending = alerting.alerts().filter(|(_, alert)| matches!(alert.phase, AlertPhase::Pending { .. }));
     let pending = pending.count();
     if pending > 0 {
-        let text = super::format::with(words.pends, &[&pending]);
+        let text = format::with(words.pends, &[&pending]);
         health.push(Health { tone: "wait", text, link: Some(("/alerts", words.to_alerts)) });
+    }
+    if dead.is_some_and(|dead| dead > 0.0) {
+        let text = format::with(words.has_dead, &[&dead_shown]);
+        health.push(Health { tone: "wait", text, link: Some(("/dead-letters", words.to_dead)) });
     }
     if health.is_empty() {
         health.push(Health { tone: "good", text: words.all_well.to_owned(), link: None });

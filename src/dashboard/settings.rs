@@ -39,6 +39,19 @@ impl SettingsForm {
         let kept = |name| fields.kept(name).to_owned();
         SettingsForm { text: kept("settings"), version: kept("version"), diff: None }
     }
+
+    /// What was filled in, after it could not be saved: compared with what stands `now`, so that whoever saves it all
+    /// the same has seen what somebody else has changed meanwhile.
+    pub(in crate::dashboard) fn again<T: Serialize>(
+        fields: &Fields,
+        wanted: &T,
+        now: Option<(T, Version)>,
+    ) -> SettingsForm {
+        let sent = SettingsForm::sent(fields);
+        let Some((present, version)) = now else { return sent };
+        let diff = Some(difference(&present, wanted));
+        SettingsForm { version: version.to_string(), diff, ..sent }
+    }
 }
 
 /// What was sent: the new settings, and what they were made from.
@@ -101,6 +114,11 @@ mod tests {
         let Ok(sent) = sent else { panic!("it is well formed") };
         assert_eq!(sent.form.diff.unwrap(), [("queues".to_owned(), "4".to_owned(), "8".to_owned())]);
         assert!(!sent.is_final && matches!(sent.expected, Expected::OneOf(_)));
+        // Somebody was faster: what stands now is what it is compared with, and what is saved next.
+        let now = (TopicSettings { queues: 6, ..present }, "00000000000000aa".parse().unwrap());
+        let again = SettingsForm::again(&fields("settings=x&version=y"), &sent.settings, Some(now));
+        assert_eq!(again.diff.unwrap(), [("queues".to_owned(), "6".to_owned(), "8".to_owned())]);
+        assert_eq!((again.text.as_str(), again.version.as_str()), ("x", "00000000000000aa"));
         for bad in ["settings=%7B", "settings=%7B%22queues%22%3A0%7D", "settings=%7B%22colour%22%3A1%7D"] {
             assert!(read(&fields(bad), &present, TopicSettings::check).is_err(), "{bad}");
         }

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::csrf::FormToken;
+use super::csrf::{self, FormToken};
 use super::desk::Desk;
 use super::fields::{Fields, address};
 use super::frame::{Frame, Section};
@@ -153,7 +153,7 @@ impl Visit {
 
     /// This page with other parameters about how it is shown.
     pub(super) fn shown_as(&self, lang: Option<Lang>, theme: Option<Theme>) -> String {
-        let kept = self.fields.pairs().filter(|(name, _)| ![LANG, THEME, NOTE].contains(name));
+        let kept = self.fields.pairs().filter(|(name, _)| ![LANG, THEME, NOTE, csrf::FIELD].contains(name));
         let lang = lang.map(|lang| (LANG, Some(lang.name())));
         let theme = theme.map(|theme| (THEME, Some(theme.name())));
         address(&self.path, kept.map(|(name, value)| (name, Some(value))).chain(lang).chain(theme))

@@ -11,6 +11,13 @@ fn reflecting() -> Vec<String> {
     let canary = utf8_percent_encode(CANARY, NON_ALPHANUMERIC).to_string();
     let all = "key={}&tag={}&from={}&to={}&contains={}&cursor={}&reason={}&words={}&topic=orders";
     [
+        "/?cursor={}&q={}".to_owned(),
+        "/topics?cursor={}&name={}".to_owned(),
+        "/topics/{}".to_owned(),
+        "/topics/orders?groups_after={}".to_owned(),
+        "/groups?cursor={}&name={}&topic={}".to_owned(),
+        "/groups/{}".to_owned(),
+        "/search?q={}".to_owned(),
         "/messages?topic={}".to_owned(),
         format!("/messages?{all}"),
         format!("/messages?{all}&unknown={{}}"),

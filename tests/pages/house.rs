@@ -165,6 +165,18 @@ impl Things {
         let Things { message, bytes, letter, scheduled, job, .. } = self;
         let mut pages: Vec<String> = [
             "/",
+            "/topics",
+            "/topics/orders",
+            "/groups",
+            "/groups/billing",
+            "/config",
+            "/alerts",
+            "/alerts/rules",
+            "/alerts/rules/GroupLag",
+            "/alerts/silences",
+            "/alerts/receivers",
+            "/alerts/deliveries",
+            "/search?q=o",
             "/messages",
             "/messages?topic=orders",
             "/messages?topic=orders&key=plain",

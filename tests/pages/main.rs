@@ -17,11 +17,14 @@ mod forged;
 mod hostile;
 mod house;
 mod incident;
+mod live;
 mod looks;
+mod objects;
 #[path = "../alerts/receiver.rs"]
 #[allow(dead_code, reason = "this needs a part of it")]
 mod receiver;
 mod rig;
+mod screenshots;
 mod speed;
 #[path = "../support/mod.rs"]
 mod support;

@@ -71,6 +71,12 @@ async fn every_page_of_a_node_with_many_topics_and_groups() {
     let mut pages = things.pages();
     pages.extend(
         [
+            "/topics?cursor=t05000",
+            "/topics/orders?groups_after=g0500",
+            "/groups?cursor=g0500",
+            "/groups/g0000",
+            "/search?q=t0",
+            "/search?q=nothing-like-it",
             "/messages?topic=orders&contains=nothing%20like%20it",
             "/messages?topic=orders&key=k",
             "/dead-letters/g0000",

@@ -52,7 +52,7 @@ struct ReceiversPage {
     /// How a test went: whether well, and the words.
     tested: Option<(bool, String)>,
     /// What was filled in.
-    name: String,
+    asked_name: String,
     kind: String,
     url: String,
     send_resolved: bool,
@@ -117,7 +117,7 @@ async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
             rows: alerting.receivers().map(row).collect(),
             kinds: KINDS.map(ReceiverKind::as_str),
             tested: also.tested,
-            name: kept("name"),
+            asked_name: kept("name"),
             kind: kept("kind"),
             url: kept("url"),
             send_resolved: visit.trouble.is_none() || visit.fields.one("send_resolved").is_some(),

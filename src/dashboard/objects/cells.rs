@@ -1,32 +1,7 @@
 //! Numbers of groups, ready for the cells of a table.
 
-use crate::broker::{GroupTopicView, GroupView};
+use crate::broker::GroupView;
 use crate::model::{GroupName, TopicName};
-
-/// A group in a topic.
-#[derive(Clone, Debug, Default)]
-pub(super) struct InTopic {
-    pub(super) lag: Option<u64>,
-    pub(super) lag_ms: Option<u64>,
-    pub(super) ready: Option<u64>,
-    pub(super) in_flight: Option<u64>,
-    pub(super) retrying: Option<u64>,
-    /// Whether `lag` may still turn out to be less.
-    pub(super) counting: bool,
-}
-
-impl From<&GroupTopicView> for InTopic {
-    fn from(view: &GroupTopicView) -> InTopic {
-        InTopic {
-            lag: Some(view.lag),
-            lag_ms: Some(view.lag_ms),
-            ready: Some(view.ready),
-            in_flight: Some(view.in_flight),
-            retrying: Some(view.retrying),
-            counting: view.counting,
-        }
-    }
-}
 
 /// A group.
 #[derive(Clone, Debug)]

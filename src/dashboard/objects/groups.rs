@@ -8,9 +8,9 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::ROWS;
-use super::cells::{GroupRow, InTopic};
+use super::cells::GroupRow;
 use super::seek::{self, SeekForm};
-use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation};
+use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation, GroupTopicView};
 use crate::dashboard::chart::{self, Chart};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::{Fields, address};
@@ -44,8 +44,8 @@ struct GroupsPage {
     frame: Frame,
     words: &'static Objects,
     rows: Vec<GroupRow>,
-    name: String,
-    topic: String,
+    asked_name: String,
+    asked_topic: String,
     first: Option<String>,
     next: Option<String>,
 }
@@ -56,7 +56,8 @@ struct GroupPage {
     frame: Frame,
     words: &'static Objects,
     group: GroupRow,
-    topics: Vec<(TopicName, InTopic)>,
+    /// Where it stands in each of its topics.
+    topics: Vec<GroupTopicView>,
     charts: Vec<Chart>,
     /// What the lag does, and when it is gone.
     trend: String,
@@ -93,7 +94,7 @@ impl Trend {
             return Trend::default();
         };
         let per_s = (last - first) / (to - from) as f32;
-        let clear_ms = (per_s < 0.0).then(|| (f64::from(last) / f64::from(-per_s) * 1e3) as Millis);
+        let clear_ms = (per_s < 0.0).then(|| chart::whole(f64::from(last) / f64::from(-per_s) * 1e3));
         Trend { per_s: Some(per_s), clear_ms }
     }
 }
@@ -108,8 +109,8 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
             words: Objects::of(visit.lang),
             next: next.map(|next| address("/groups", [("cursor", Some(next))])),
             rows: found.rows.iter().map(GroupRow::from).collect(),
-            name: visit.fields.kept("name").to_owned(),
-            topic: visit.fields.kept("topic").to_owned(),
+            asked_name: visit.fields.kept("name").to_owned(),
+            asked_topic: visit.fields.kept("topic").to_owned(),
             first: cursor.map(|_| "/groups".to_owned()),
         })
     };
@@ -205,8 +206,8 @@ fn page(
         ],
         save_to: format!("{}/settings", page_of(name)),
         delete_at: format!("{}/delete", page_of(name)),
-        topics: group.topics.iter().map(|here| (here.topic.clone(), here.into())).collect(),
         group: GroupRow::from(&group),
+        topics: group.topics,
     })
 }
 
@@ -219,20 +220,24 @@ async fn save(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -
         Err(error) => return visit.failed(&desk, &error),
     };
     let path = page_of(&name);
-    let error = match settings::read(&fields, &*present, GroupSettings::check) {
+    let (error, form) = match settings::read(&fields, &*present, GroupSettings::check) {
         Ok(Sent { is_final: false, form, .. }) => {
-            let visit = visit.at(path);
-            return shown(&desk, visit, name, Forms { settings: Some(form), ..Forms::default() }).await;
+            let forms = Forms { settings: Some(form), ..Forms::default() };
+            return shown(&desk, visit.at(path), name, forms).await;
         }
         Ok(Sent { settings, expected, .. }) => {
-            match desk.broker.put_group(name.clone(), settings, expected, true).await {
+            match desk.broker.put_group(name.clone(), settings.clone(), expected, true).await {
                 Ok(_) => return visit.lead_on(&path, "done"),
-                Err(error) => error.into(),
+                Err(error) => {
+                    let now = desk.broker.group_settings(&name).ok();
+                    let now = now.map(|(settings, version)| ((*settings).clone(), version));
+                    (error.into(), SettingsForm::again(&fields, &settings, now))
+                }
             }
         }
-        Err(error) => error,
+        Err(error) => (error, SettingsForm::sent(&fields)),
     };
-    let forms = Forms { settings: Some(SettingsForm::sent(&fields)), ..Forms::default() };
+    let forms = Forms { settings: Some(form), ..Forms::default() };
     shown(&desk, visit.again(path, Fields::default(), &error), name, forms).await
 }
 

@@ -8,8 +8,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::ROWS;
-use super::cells::InTopic;
-use crate::broker::{Broker, BrokerError, TopicView};
+use crate::broker::{Broker, BrokerError, SubscriberView, TopicView};
 use crate::dashboard::chart::{self, Chart};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::{Fields, address};
@@ -23,8 +22,8 @@ use crate::machine::Expected;
 use crate::model::{GroupName, TopicName, TopicSettings};
 use crate::observe::history::{Measure, Subject, Window};
 
-/// Most groups of a topic whose lag is looked up for its page.
-const GROUPS_MAX: usize = 50;
+/// Behind which group of a topic its page goes on.
+const GROUPS_AFTER: &str = "groups_after";
 
 pub(super) fn routes() -> Router<Desk> {
     Router::new()
@@ -41,7 +40,7 @@ struct TopicsPage {
     words: &'static Objects,
     rows: Vec<TopicRow>,
     /// The name in the form that makes a topic.
-    name: String,
+    asked_name: String,
     first: Option<String>,
     next: Option<String>,
 }
@@ -64,15 +63,21 @@ struct TopicPage {
     topic: TopicView,
     kept: Option<u64>,
     charts: Vec<Chart>,
-    /// The groups that read it, each with how it stands in it.
-    groups: Vec<(GroupName, bool, InTopic)>,
-    more_groups: usize,
+    /// Some of the groups that read it, each with how it stands in it.
+    groups: Vec<SubscriberView>,
+    first_groups: Option<String>,
+    next_groups: Option<String>,
     form: SettingsForm,
     /// Where the forms go.
     save_to: String,
     delete_at: String,
 }
 
+fn page_of(name: &TopicName) -> String {
+    format!("/topics/{name}")
+}
+
+/// Messages that can still be read, in all queues.
 fn kept(view: &TopicView) -> u64 {
     view.queues.iter().map(|queue| queue.next_offset.saturating_sub(queue.first_kept)).sum()
 }
@@ -102,7 +107,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
             frame,
             words: Objects::of(visit.lang),
             rows: found.rows.iter().map(|view| TopicRow::of(broker, view)).collect(),
-            name: visit.fields.kept("name").to_owned(),
+            asked_name: visit.fields.kept("name").to_owned(),
             first: cursor.map(|_| "/topics".to_owned()),
             next: next.map(|next| address("/topics", [("cursor", Some(next))])),
         })
@@ -127,7 +132,7 @@ async fn create(State(desk): State<Desk>, form: Form) -> Response {
         Err(error) => Err(error),
     };
     match made {
-        Ok(name) => visit.lead_on(&format!("/topics/{name}"), "done"),
+        Ok(name) => visit.lead_on(&page_of(&name), "done"),
         Err(error) => list(State(desk), visit.again("/topics", fields, &error)).await,
     }
 }
@@ -153,12 +158,10 @@ fn page(
 ) -> Result<TopicPage, BrokerError> {
     let words = Objects::of(visit.lang);
     let topic = broker.topic(name)?;
-    let in_group = |group: &GroupName| {
-        let view = broker.group(group).ok();
-        let paused = view.as_ref().is_some_and(|view| view.paused);
-        let here = view.as_ref().and_then(|view| view.topics.iter().find(|here| here.topic == *name));
-        (group.clone(), paused, here.map(InTopic::from).unwrap_or_default())
-    };
+    let after = visit.fields.one(GROUPS_AFTER).and_then(|name| name.parse::<GroupName>().ok());
+    let groups = broker.subscribers(name, after.as_ref(), ROWS)?;
+    let next = groups.next_cursor.as_deref();
+    let path = page_of(name);
     let wanted =
         [(Measure::ProducedMessages, words.produced), (Measure::ProducedBytes, words.produced_bytes)];
     Ok(TopicPage {
@@ -166,10 +169,11 @@ fn page(
         words,
         kept: Some(kept(&topic)),
         charts: chart::charts(broker, &Subject::Topic(name.clone()), &wanted),
-        groups: topic.groups.iter().take(GROUPS_MAX).map(in_group).collect(),
-        more_groups: topic.groups.len().saturating_sub(GROUPS_MAX),
-        save_to: format!("/topics/{name}/settings"),
-        delete_at: format!("/topics/{name}/delete"),
+        groups: groups.rows,
+        first_groups: after.map(|_| path.clone()),
+        next_groups: next.map(|next| address(&path, [(GROUPS_AFTER, Some(next))])),
+        save_to: format!("{path}/settings"),
+        delete_at: format!("{path}/delete"),
         form: form.unwrap_or_else(|| SettingsForm::of(&topic.settings, topic.version)),
         topic,
     })
@@ -183,21 +187,22 @@ async fn save(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -
         Ok(found) => found,
         Err(error) => return visit.failed(&desk, &error),
     };
-    let path = format!("/topics/{name}");
-    let error = match settings::read(&fields, &present, TopicSettings::check) {
+    let path = page_of(&name);
+    let (error, form) = match settings::read(&fields, &present, TopicSettings::check) {
         Ok(Sent { is_final: false, form, .. }) => {
-            let visit = visit.at(path);
-            return shown(&desk, visit, name, Some(form)).await;
+            return shown(&desk, visit.at(path), name, Some(form)).await;
         }
         Ok(Sent { settings, expected, .. }) => {
-            match desk.broker.put_topic(name.clone(), settings, expected).await {
+            match desk.broker.put_topic(name.clone(), settings.clone(), expected).await {
                 Ok(_) => return visit.lead_on(&path, "done"),
-                Err(error) => error.into(),
+                Err(error) => {
+                    let now = desk.broker.topic_settings(&name).ok();
+                    (error.into(), SettingsForm::again(&fields, &settings, now))
+                }
             }
         }
-        Err(error) => error,
+        Err(error) => (error, SettingsForm::sent(&fields)),
     };
-    let form = SettingsForm::sent(&fields);
     shown(&desk, visit.again(path, Fields::default(), &error), name, Some(form)).await
 }
 
@@ -214,5 +219,5 @@ async fn delete(State(desk): State<Desk>, Path(topic): Path<String>, form: Form)
     } else {
         FormError::new(format::with(visit.common().confirm_wrong, &[&name]))
     };
-    shown(&desk, visit.again(format!("/topics/{name}"), Fields::default(), &error), name, None).await
+    shown(&desk, visit.again(page_of(&name), Fields::default(), &error), name, None).await
 }

@@ -37,7 +37,6 @@ texts! {
         from: "From", "开始";
         until: "Until", "结束";
         end_now: "End now", "立即结束";
-        metric: "Metric", "指标";
         condition: "Condition", "条件";
         waits: "For", "持续";
         origin: "Origin", "来源";
@@ -50,10 +49,7 @@ texts! {
         would_have: "It would have fired {0} times in the last 24 hours.", "过去 24 小时内会触发 {0} 次。";
         would_unknown: "The history does not hold what this rule measures.", "历史数据中没有该规则的指标。";
         known_from: "The history goes back to {0}.", "历史数据始于 {0}。";
-        fired_for: "For", "对象";
-        times: "Times", "次数";
         the_node: "the node", "节点";
-        take_back: "Take back to what comes with the broker", "恢复为内置规则";
         delete_rule: "Deletes the rule; its alerts end with it.", "将删除规则，其告警随之结束。";
         in_file: "It stands in the configuration file, and is changed there.", "它来自配置文件，请在文件中修改。";
         no_receivers: "There are no receivers yet.", "还没有接收方。";

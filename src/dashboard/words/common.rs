@@ -31,24 +31,15 @@ texts! {
         lost:
             "No connection to the broker. What you see is from {0}; trying again …",
             "与服务器的连接已断开，显示的是 {0} 的数据，正在重试…";
-        lost_since: "the last update", "上次更新";
         name: "Name", "名称";
         state: "State", "状态";
         settings: "Settings", "设置";
         save: "Save", "保存";
         create: "Create", "创建";
         delete: "Delete", "删除";
-        cancel: "Cancel", "取消";
         send: "Send", "发送";
-        copy: "Copy", "复制";
-        copied: "Copied", "已复制";
         reload: "Reload", "刷新";
-        back: "Back", "返回";
         filter: "Filter", "筛选";
-        all: "All", "全部";
-        none: "none", "无";
-        yes: "yes", "是";
-        no: "no", "否";
         next_page: "Next page", "下一页";
         first_page: "First page", "第一页";
         confirm_name: "Type {0} to confirm", "输入 {0} 以确认";
@@ -69,11 +60,8 @@ texts! {
         when: "When", "时间";
         key: "Key", "键";
         tag: "Tag", "标签";
-        id: "Id", "ID";
         size: "Size", "大小";
-        body: "Body", "内容";
         done: "Done.", "已完成。";
-        page_not_there: "There is no such page.", "没有这个页面。";
         went_wrong: "That did not work", "操作未成功";
         form_kind: "This address takes forms.", "此地址只接受表单。";
         form_foreign:
@@ -84,9 +72,6 @@ texts! {
         form_large: "The form is too large: at most 1 MiB is taken.", "表单过大：最多 1 MiB。";
         form_odd: "The form has too many fields, or is not UTF-8.", "表单字段过多，或不是 UTF-8。";
         key_search: "Search", "搜索";
-        key_topics: "Topics", "主题";
-        key_groups: "Groups", "消费组";
-        key_overview: "Overview", "总览";
         key_rows: "Next and previous row; Enter opens it", "下一行、上一行；回车打开";
         key_theme: "Light, dark, automatic", "浅色、深色、自动";
         key_help: "This list", "显示本列表";

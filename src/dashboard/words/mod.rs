@@ -60,8 +60,16 @@ mod tests {
 
     /// Every table. A new one is added here.
     fn tables() -> Vec<(&'static str, &'static str, &'static str)> {
-        [Common::rows(), Messages::rows(), Letters::rows(), Work::rows(), Objects::rows(), Overview::rows()]
-            .concat()
+        [
+            Alerts::rows(),
+            Common::rows(),
+            Letters::rows(),
+            Messages::rows(),
+            Objects::rows(),
+            Overview::rows(),
+            Work::rows(),
+        ]
+        .concat()
     }
 
     fn places(text: &str) -> Vec<&str> {

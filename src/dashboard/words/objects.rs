@@ -18,7 +18,6 @@ texts! {
         next_offset: "Next offset", "下一偏移量";
         groups_of: "Groups that read it", "订阅它的消费组";
         nobody_reads: "No group reads this topic.", "没有消费组订阅此主题。";
-        more_groups: "And {0} more groups.", "还有 {0} 个消费组。";
         search_messages: "Messages", "查看消息";
         send_message: "Send a message", "发送消息";
         its_scheduled: "Scheduled", "定时消息";

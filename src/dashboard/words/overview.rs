@@ -13,11 +13,18 @@ texts! {
         acked_rate: "Acked", "确认";
         retry_rate: "Retried", "重试";
         lag: "Lag", "积压";
-        oldest: "Oldest waits", "最久等待";
+        oldest: "oldest {0}", "最久 {0}";
+        bytes_rate: "{0}", "{0}";
+        failed_rate: "failed {0}", "失败 {0}";
+        dead_rate: "new {0}", "新增 {0}";
+        in_flight: "in flight {0}", "处理中 {0}";
+        p99: "p99 {0}", "p99 {0}";
+        has_dead: "{0} dead letters wait for somebody", "{0} 条死信待处理";
+        to_dead: "Dead letters", "死信";
         dead: "Dead letters", "死信";
-        fsync: "Flush p99", "刷盘 p99";
-        produce: "Produce p99", "写入 p99";
-        end_to_end: "End to end p99", "端到端 p99";
+        fsync: "Flush, median", "刷盘（中位数）";
+        produce: "Produce, median", "写入（中位数）";
+        end_to_end: "End to end, median", "端到端（中位数）";
         log: "Log", "日志";
         free: "Free disk", "可用磁盘";
         up: "Up for", "已运行";
@@ -47,8 +54,6 @@ texts! {
             "Whimbrel is under the Apache License 2.0. The pages use htmx (Zero-Clause BSD) and uPlot (MIT), which are built in.",
             "Whimbrel 采用 Apache License 2.0。页面内置 htmx（Zero-Clause BSD）与 uPlot（MIT）。";
         checks: "Checks", "检查";
-        check: "Check", "检查项";
-        found: "Found", "结果";
         no_settings: "This node was not started from the command line, so nothing is known of its settings.", "节点不是由命令行启动，设置未知。";
     }
 }
