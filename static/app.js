@@ -34,6 +34,7 @@
 
   // Curves: the same numbers as in the tables below them, asked for anew while somebody looks.
   const figures = [...document.querySelectorAll("figure.chart")], plots = new Map();
+  const clock = (time) => new Date(time * 1000).toLocaleTimeString([], { hour12: false });
   const options = (figure, width) => {
     const style = getComputedStyle(document.documentElement);
     const [soft, line, accent] = ["--soft", "--line", "--accent"].map((name) => style.getPropertyValue(name).trim());
@@ -41,7 +42,7 @@
     return {
       width, height: 150, cursor: { y: false }, legend: { show: false }, padding: [8, 8, 0, 0],
       scales: { y: { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...axis, space: 80 }, { ...axis, size: 52 }],
+      axes: [{ ...axis, space: 80, size: 26, values: (plot, times) => times.map(clock) }, { ...axis, size: 52 }],
       series: [{}, { stroke: accent, fill: accent + "18", width: 1.75, points: { show: false } }],
     };
   };

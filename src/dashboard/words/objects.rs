@@ -46,7 +46,7 @@ texts! {
         failed: "Failed deliveries", "投递失败";
         counting: "still counting", "仍在统计";
         trend: "Trend", "趋势";
-        trend_rate: "{0} a second", "每秒 {0}";
+        trend_rate: "{0}/s", "每秒 {0}";
         clear_in: "clear in {0}", "约 {0} 后清空";
         not_clearing: "not shrinking", "未减少";
         explain: "Why it gets what it gets", "投递情况说明";

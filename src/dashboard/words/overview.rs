@@ -5,8 +5,8 @@ texts! {
     Overview {
         all_well: "All is well: the node takes work and no alert fires.", "一切正常：节点可用，没有告警。";
         check_failed: "A check of the node fails", "节点检查未通过";
-        fires: "{0} alerts fire", "{0} 条告警正在触发";
-        pends: "{0} alerts may fire soon", "{0} 条告警即将触发";
+        fires: "Alerts that fire: {0}", "{0} 条告警正在触发";
+        pends: "Alerts that may fire soon: {0}", "{0} 条告警即将触发";
         to_alerts: "Look at them", "查看";
         in_rate: "In", "写入";
         out_rate: "Out", "投递";
@@ -18,13 +18,13 @@ texts! {
         failed_rate: "failed {0}", "失败 {0}";
         dead_rate: "new {0}", "新增 {0}";
         in_flight: "in flight {0}", "处理中 {0}";
-        p99: "p99 {0}", "p99 {0}";
-        has_dead: "{0} dead letters wait for somebody", "{0} 条死信待处理";
+        p99: "median; p99 {0}", "中位数；p99 {0}";
+        has_dead: "Dead letters that wait for somebody: {0}", "{0} 条死信待处理";
         to_dead: "Dead letters", "死信";
         dead: "Dead letters", "死信";
-        fsync: "Flush, median", "刷盘（中位数）";
-        produce: "Produce, median", "写入（中位数）";
-        end_to_end: "End to end, median", "端到端（中位数）";
+        fsync: "Flush", "刷盘";
+        produce: "Produce", "写入延迟";
+        end_to_end: "End to end", "端到端";
         log: "Log", "日志";
         free: "Free disk", "可用磁盘";
         up: "Up for", "已运行";
