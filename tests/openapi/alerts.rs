@@ -117,7 +117,7 @@ fn silences(witness: &mut Witness) {
     let id = made["id"].as_str().unwrap();
     witness.see(("makeSilence", 400), path, &[], b"{}");
     witness.see(("makeSilence", 413), path, &[], &too_large());
-    let mut odd = silence.clone();
+    let mut odd = silence;
     odd["comment"] = json!("");
     witness.see(("makeSilence", 422), path, &[], &text(&odd));
     witness.see(("listSilences", 200), path, &[], NOBODY);

@@ -1,9 +1,9 @@
 //! Delivers what is queued: one notification at a time to each receiver, the oldest of a group first, so that nobody
 //! hears of an end before its beginning.
 //!
-//! A receiver that takes one is given at once whatever else waits for it: it is back. So is one whose settings change, and
-//! one that takes a test. One that does not is asked again
-//! when the wait of some notification is over; that wait is in the state, so a restart goes on with it.
+//! A receiver that takes one is given at once whatever else waits for it: it is back. So is one whose settings change,
+//! and one that takes a test. One that does not is asked again when the wait of some notification is over; that wait is
+//! in the state, so a restart goes on with it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
