@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::model::parse_duration;
 use crate::observe::notify::Network;
 
+mod alerting;
 /// A TOML file, then the environment, then flags.
 mod sources;
 

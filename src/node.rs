@@ -85,7 +85,7 @@ impl Node {
     /// # Errors
     /// See [`NodeError`]; nothing is left running.
     pub async fn start(settings: impl Into<Resolved>) -> Result<Node, NodeError> {
-        let Resolved { args, settings } = settings.into();
+        let Resolved { args, settings, alerting } = settings.into();
         if !args.listen.ip().is_loopback() && !args.insecure {
             return Err(NodeError::Exposed(args.listen));
         }
@@ -130,7 +130,7 @@ impl Node {
         let node = Node { address, running, replication, stop, server, _agreement: agreement };
         // A disk that fails now would otherwise be waited for for ever.
         let fault = tokio::select! {
-            () = broker.wait_until_serving() => return Ok(node),
+            () = begin(&broker, alerting) => return Ok(node),
             fault = node.fault() => fault,
         };
         node.stop().await;
@@ -216,6 +216,18 @@ fn alerting_options(args: &ServeArgs, address: SocketAddr) -> broker::AlertingOp
         every: args.alert_interval,
         allowed: args.webhook_allow.clone().into(),
         external_url: given.unwrap_or_else(|| format!("http://{address}")),
+    }
+}
+
+/// Waits until the node leads, and makes true what the configuration file says of alerting. That it cannot is no reason
+/// not to serve: messages come before alerts.
+async fn begin(broker: &broker::Broker, alerting: Option<broker::AlertingFromFile>) {
+    broker.wait_until_serving().await;
+    let Some(alerting) = alerting else { return };
+    match broker.set_alerting_from_file(alerting).await {
+        Ok(0) => {}
+        Ok(changed) => tracing::info!(changed, "alerting is as the configuration file says"),
+        Err(error) => tracing::error!(%error, "alerting is not as the configuration file says"),
     }
 }
 

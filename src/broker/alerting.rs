@@ -13,6 +13,7 @@
 
 mod deliver;
 mod figures;
+mod from_file;
 mod gather;
 mod preview;
 mod tell;
@@ -39,6 +40,7 @@ use tell::Told;
 use transport::Transport;
 use watch::Watch;
 
+pub use from_file::AlertingFromFile;
 pub use preview::{PreviewedObject, RulePreview};
 pub use test_receiver::ReceiverTest;
 

@@ -9,7 +9,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::ServeArgs;
+use super::{ServeArgs, alerting};
+use crate::broker::AlertingFromFile;
 
 /// In front of every variable.
 const PREFIX: &str = "WHIMBREL_";
@@ -111,12 +112,14 @@ pub struct Resolved {
     pub args: ServeArgs,
     /// For people, by name.
     pub settings: Vec<Setting>,
+    /// What the file says of alerting; none where nothing is known of a file.
+    pub alerting: Option<AlertingFromFile>,
 }
 
 /// Settings that were put together elsewhere: nothing is known of where they come from, so none is listed.
 impl From<ServeArgs> for Resolved {
     fn from(args: ServeArgs) -> Resolved {
-        Resolved { args, settings: Vec::new() }
+        Resolved { args, settings: Vec::new(), alerting: None }
     }
 }
 
@@ -174,9 +177,9 @@ pub fn resolve(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Resolved, ConfigError> {
     let command = ServeArgs::augment_args(Command::new("serve"));
-    let mut layer = match file {
+    let (mut layer, alerting) = match file {
         Some(path) => read_file(&command, path)?,
-        None => Layer::new(),
+        None => (Layer::new(), AlertingFromFile::default()),
     };
     layer.extend(read_environment(&command, environment)?);
     let mut settings: Vec<Setting> = Vec::new();
@@ -196,7 +199,7 @@ pub fn resolve(
         key: String::new(),
         reason: error.to_string(),
     })?;
-    Ok(Resolved { args, settings })
+    Ok(Resolved { args, settings, alerting: Some(alerting) })
 }
 
 fn in_force(arg: &Arg, flags: &ArgMatches, layer: &mut Layer) -> Setting {
@@ -228,21 +231,29 @@ fn as_flags(arg: &Arg, values: &[OsString]) -> Vec<OsString> {
     values.iter().map(flag).collect()
 }
 
-fn read_file(command: &Command, path: &Path) -> Result<Layer, ConfigError> {
+fn read_file(command: &Command, path: &Path) -> Result<(Layer, AlertingFromFile), ConfigError> {
     let place = path.display().to_string();
     let text =
         std::fs::read_to_string(path).map_err(|error| ConfigError::File { path: place.clone(), error })?;
     let table: toml::Table =
         text.parse().map_err(|error| ConfigError::Toml { path: place.clone(), error: Box::new(error) })?;
-    let mut layer = Layer::new();
+    let (mut layer, mut alerting) = (Layer::new(), AlertingFromFile::default());
     for (key, value) in table {
+        if key == alerting::KEY {
+            alerting = alerting::read(value).map_err(|reason| ConfigError::Value {
+                place: place.clone(),
+                key,
+                reason,
+            })?;
+            continue;
+        }
         let arg = find(command, &key).ok_or_else(|| unknown(command, &place, &key, str::to_owned))?;
         let wrong = |reason: String| ConfigError::Value { place: place.clone(), key: key.clone(), reason };
         let values = texts(arg, value).map_err(|reason| wrong(reason.to_owned()))?;
         check(command, arg, &values).map_err(wrong)?;
         layer.insert(key, (values, Origin::File(path.to_owned())));
     }
-    Ok(layer)
+    Ok((layer, alerting))
 }
 
 fn texts(arg: &Arg, value: toml::Value) -> Result<Vec<OsString>, &'static str> {
