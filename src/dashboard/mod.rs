@@ -47,6 +47,7 @@ mod objects;
 mod oops;
 mod overview;
 mod page;
+mod runbooks;
 mod scheduled;
 mod settings;
 mod visible;
@@ -69,6 +70,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) ->
         .route("/", get(overview::show))
         .route("/config", get(config::show))
         .route("/search", get(find::show))
+        .route("/runbooks/{rule}", get(runbooks::show))
         .merge(objects::routes())
         .merge(alerts::routes())
         .merge(messages::routes())

@@ -14,7 +14,9 @@ use tokio::time::sleep;
 
 use crate::broker::handle::Broker;
 use crate::machine::Alerting;
-use crate::model::alert::{Delivery, Notification, NotificationId, NotifiedAlert, Receiver, ReceiverKind};
+use crate::model::alert::{
+    Delivery, Labels, Notification, NotificationId, NotifiedAlert, Receiver, ReceiverKind,
+};
 use crate::model::{Millis, Timestamp};
 use crate::observe::notify::{
     GIVE_UP_AFTER_MS, Notice, NoticeAlert, Outcome, Outgoing, Verdict, compose, judge, next_try_ms,
@@ -252,11 +254,20 @@ pub(super) fn notice(broker: &Broker, id: String, notification: &Notification) -
 fn notice_alert(alert: &NotifiedAlert, external_url: &str) -> NoticeAlert {
     NoticeAlert {
         labels: alert.labels.clone(),
-        annotations: alert.annotations.clone(),
+        annotations: with_whole_links(external_url, &alert.annotations),
         starts_at: alert.starts_at,
         ends_at: alert.ends_at,
         generator_url: if external_url.is_empty() { String::new() } else { rule_url(external_url, alert) },
     }
+}
+
+/// A runbook that the broker itself serves is a path; who reads a notification needs the whole address.
+fn with_whole_links(external_url: &str, annotations: &Labels) -> Labels {
+    let mut annotations = annotations.clone();
+    if let Some(url) = annotations.get_mut("runbook_url").filter(|url| url.starts_with('/')) {
+        url.insert_str(0, external_url);
+    }
+    annotations
 }
 
 fn rule_url(external_url: &str, alert: &NotifiedAlert) -> String {

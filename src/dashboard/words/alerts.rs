@@ -79,6 +79,7 @@ texts! {
         answer: "Answer", "应答";
         again: "Send again", "重新发送";
         made: "Made", "创建时间";
+        no_runbook: "No rule of that name comes with the broker.", "没有该名称的内置规则。";
         and_more: "and {0} more", "及另外 {0} 条";
     }
 }
