@@ -1,7 +1,7 @@
 //! The log of the process: text or JSON on standard error, one line an event.
 //!
 //! `RUST_LOG` says what is written, `info` when it does not. Whoever sends rubbish must not fill the disk with it, so a
-//! place in the source that would write again and again is cut short and counted ([`limits`]). With the feature `otlp`
+//! place in the source that would write again and again is cut short and counted (`limits`). With the feature `otlp`
 //! the spans of requests go to a collector as well.
 
 mod limits;
