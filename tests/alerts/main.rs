@@ -9,6 +9,7 @@
 mod support;
 
 mod delivery;
+mod file;
 mod incident;
 mod looking;
 mod receiver;

@@ -33,22 +33,23 @@ impl Broker {
         let old_rules: Vec<AlertName> = old_rules.map(|(name, _)| name.clone()).collect();
         let old_receivers = before.receivers().filter(|(_, placed)| from_file(placed.origin));
         let old_receivers: Vec<AlertName> = old_receivers.map(|(name, _)| name.clone()).collect();
-        let had_routing = before.routing().is_some_and(|placed| from_file(placed.origin));
         let gone_rules: Vec<_> = old_rules.into_iter().filter(|name| !rules.contains_key(name)).collect();
         let gone: Vec<_> = old_receivers.into_iter().filter(|name| !receivers.contains_key(name)).collect();
 
         let mut changed = 0;
-        let mut count = |done: PutDone| changed += usize::from(done != PutDone::Unchanged);
+        let count = |done: PutDone| usize::from(done != PutDone::Unchanged);
         for (name, receiver) in receivers {
-            count(self.put_receiver(name, receiver, Origin::File, Expected::Anything).await?);
+            changed += count(self.put_receiver(name, receiver, Origin::File, Expected::Anything).await?);
         }
         // Routes before the receivers that they led to go.
-        let routing = routing.or_else(|| had_routing.then(Routing::default));
-        if let Some(routing) = routing {
-            count(self.put_routing(routing, Origin::File, Expected::Anything).await?);
+        match routing {
+            Some(routing) => {
+                changed += count(self.put_routing(routing, Origin::File, Expected::Anything).await?);
+            }
+            None => changed += usize::from(self.free_routing().await?),
         }
         for (name, rule) in rules {
-            count(self.put_alert_rule(name, rule, Origin::File, Expected::Anything).await?);
+            changed += count(self.put_alert_rule(name, rule, Origin::File, Expected::Anything).await?);
         }
         changed += gone_rules.len() + gone.len();
         for name in gone_rules {
@@ -58,5 +59,9 @@ impl Broker {
             self.delete_receiver(name, Origin::File, Expected::Anything).await?;
         }
         Ok(changed)
+    }
+
+    async fn free_routing(&self) -> Result<bool, BrokerError> {
+        Ok(self.decide(0, |draft| Ok(draft.free_routing())).await?.0)
     }
 }

@@ -192,6 +192,16 @@ impl Draft {
         Ok(done)
     }
 
+    /// Takes away the routes and inhibitions that came from a configuration file, so that anybody may set some again.
+    /// Answers whether there were any.
+    pub fn free_routing(&mut self) -> bool {
+        let is_from_file = self.alerting().routing().is_some_and(|placed| placed.origin == Origin::File);
+        if is_from_file {
+            self.push_alert(AlertFact::RoutingSet { routing: Arc::default(), origin: Origin::Api });
+        }
+        is_from_file
+    }
+
     /// Makes a silence.
     ///
     /// # Errors

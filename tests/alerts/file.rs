@@ -1,0 +1,82 @@
+//! What the configuration file says of alerting is true after every start, and free again once it says so no more.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use whimbrel::broker::AlertingFromFile;
+use whimbrel::config::resolve;
+use whimbrel::node::Node;
+
+use crate::rig::{name, read_rule, sample};
+use crate::support::calls::Calls;
+
+const FILE: &str = r#"
+listen = "127.0.0.1:0"
+segment_bytes = "1MiB"
+
+[alerting.receivers.ops]
+kind = "webhook"
+url = "https://hooks.example.com/x"
+
+[alerting.routing]
+routes = [{ receiver = "ops" }]
+
+[alerting.rules.OrdersLag]
+metric = "lag_seconds"
+threshold = 2.5
+"#;
+
+/// Starts a node as `whimbrel serve --config` does.
+async fn start(data: &Path, file: &str) -> (Node, Calls) {
+    let config = data.with_extension("toml");
+    std::fs::write(&config, format!("data = {:?}\n{file}", data.display().to_string())).unwrap();
+    let flags = clap::Command::new("serve");
+    let flags = <whimbrel::config::ServeArgs as clap::Args>::augment_args(flags).get_matches_from(["serve"]);
+    let resolved = resolve(&flags, Some(config.as_path()), std::iter::empty()).unwrap();
+    let node = Node::start(resolved).await.unwrap();
+    let calls = Calls::to(node.addr());
+    (node, calls)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_start_makes_the_file_true_and_nothing_is_written_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let (node, mut calls) = start(&data, FILE).await;
+    let rule = calls.expect(200, "GET", "/v1/alerts/rules/OrdersLag", &Value::Null).await;
+    assert_eq!((&rule["origin"], &rule["threshold"]), (&json!("file"), &json!(2.5)));
+    let changed = json!({"metric": "lag_seconds", "threshold": 9});
+    calls.expect(409, "PUT", "/v1/alerts/rules/OrdersLag", &changed).await;
+    calls.expect(409, "DELETE", "/v1/alerts/receivers/ops", &Value::Null).await;
+    calls.expect(409, "PUT", "/v1/alerts/routing", &json!({})).await;
+    node.stop().await;
+
+    let (node, mut calls) = start(&data, FILE).await;
+    let found = calls.expect(200, "GET", "/v1/alerts/routing", &Value::Null).await;
+    assert_eq!((&found["origin"], &found["routes"][0]["receiver"]), (&json!("file"), &json!("ops")));
+    let first = sample(&mut calls, "whimbrel_raft_last_index").await;
+    let again = node.broker().set_alerting_from_file(as_in_the_file()).await.unwrap();
+    assert_eq!(again, 0, "it is so already");
+    assert!((sample(&mut calls, "whimbrel_raft_last_index").await - first).abs() < f64::EPSILON);
+    node.stop().await;
+
+    let (node, mut calls) = start(&data, "listen = \"127.0.0.1:0\"").await;
+    calls.expect(404, "GET", "/v1/alerts/rules/OrdersLag", &Value::Null).await;
+    calls.expect(404, "GET", "/v1/alerts/receivers/ops", &Value::Null).await;
+    let found = calls.expect(200, "GET", "/v1/alerts/routing", &Value::Null).await;
+    assert_eq!(found["routes"], json!([]));
+    calls.expect(200, "PUT", "/v1/alerts/routing", &json!({})).await;
+    node.stop().await;
+}
+
+/// The same as in the file.
+fn as_in_the_file() -> AlertingFromFile {
+    let receiver = json!({"kind": "webhook", "url": "https://hooks.example.com/x"});
+    let routing = json!({"routes": [{"receiver": "ops"}]});
+    let rule = read_rule(json!({"metric": "lag_seconds", "threshold": 2.5}));
+    AlertingFromFile {
+        rules: [(name("OrdersLag"), rule)].into(),
+        receivers: [(name("ops"), serde_json::from_value(receiver).unwrap())].into(),
+        routing: Some(serde_json::from_value(routing).unwrap()),
+    }
+}
