@@ -474,3 +474,18 @@ fn terminate(child: &Child) {
     let status = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
+
+#[test]
+fn every_command_of_the_runbooks_is_one() {
+    use clap::Parser;
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/RUNBOOKS.md")).unwrap();
+    let commands: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    whimbrel ")).collect();
+    assert!(commands.len() > 5, "{commands:?}");
+    for command in commands {
+        let words = std::iter::once("whimbrel").chain(command.split(' '));
+        if let Err(error) = whimbrel::cli::Cli::try_parse_from(words) {
+            panic!("whimbrel {command}: {error}");
+        }
+    }
+}

@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_runbook_is_words_lists_and_commands() {
         let pieces = runbook("NoConsumers").unwrap();
-        assert!(pieces.contains(&Piece::Command("whimbrel clients --group GROUP".to_owned())));
+        assert!(pieces.contains(&Piece::Command("whimbrel clients list --group GROUP".to_owned())));
         assert!(pieces.iter().any(|piece| matches!(piece, Piece::List(list) if list.len() == 2)));
         assert_eq!(runbook("Nothing"), None);
     }
