@@ -26,7 +26,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::machine::Machine;
 use crate::model::{AlertName, Timestamp};
@@ -40,6 +39,7 @@ use tell::Told;
 use transport::Transport;
 use watch::Watch;
 
+pub use figures::AlertValues;
 pub use from_file::AlertingFromFile;
 pub use preview::{PreviewedObject, RulePreview};
 pub use test_receiver::ReceiverTest;
@@ -119,16 +119,10 @@ impl DutyClock {
 
 /// Watches and tells until the broker stops; delivering has a task of its own.
 pub(super) async fn run(broker: Broker) {
-    let every = broker.core.alerting.every;
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let delivering = tokio::spawn(deliver::run(broker.clone()));
     let mut watch = Watch::default();
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = broker.core.until_stopped() => break,
-        }
+    let mut rounds = broker.core.rounds_every(broker.core.alerting.every);
+    while rounds.next().await {
         if !broker.is_serving() {
             // Another leads, and what is remembered here of alerts grows old.
             watch = Watch::default();
@@ -173,7 +167,8 @@ async fn tell(broker: &Broker, mut watch: Watch) -> Watch {
     let plan = move || {
         let machine = planning.core.machine.snapshot();
         let now = watch.clock.now(&machine);
-        (tell::plan(machine.alerting(), now), watch.refresh(machine.alerting(), now), watch)
+        let (alerting, url) = (machine.alerting(), &planning.core.alerting.external_url);
+        (tell::plan(alerting, now, url), watch.refresh(alerting, now, url), watch)
     };
     let (Told { planned, forgotten }, refreshed, watch) = match tokio::task::spawn_blocking(plan).await {
         Ok(planned) => planned,

@@ -21,8 +21,8 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::alert::{
-    Alert, AlertChange, AlertKey, AlertRule, Delivery, Notification, NotificationId, Origin, Receiver,
-    Routing, Silence, SilenceId, ToldGroup,
+    Alert, AlertChange, AlertKey, AlertRule, Delivery, Labels, Notification, NotificationId, Origin,
+    Receiver, Routing, Silence, SilenceId, ToldGroup,
 };
 use crate::model::{
     ALERT_GROUPS_MAX, ALERT_RECEIVERS_MAX, ALERT_RULES_MAX, ALERT_SILENCES_MAX, ALERTS_MAX, AlertName,
@@ -300,6 +300,21 @@ impl Alerting {
     /// Alerts that are pending, firing, or remembered as resolved, by rule and object.
     pub fn alerts(&self) -> impl Iterator<Item = (&AlertKey, &Arc<Alert>)> {
         self.alerts.iter()
+    }
+
+    /// The same, the most urgent first: those that fire, then those that may soon, the worst of each first.
+    #[must_use]
+    pub fn alerts_by_urgency(&self) -> Vec<(&AlertKey, &Arc<Alert>)> {
+        let mut alerts: Vec<_> = self.alerts.iter().collect();
+        alerts.sort_by_key(|(_, alert)| alert.urgency());
+        alerts
+    }
+
+    /// A silence that keeps alerts with these labels quiet at `now`.
+    #[must_use]
+    pub fn silenced_by(&self, labels: &Labels, now: Timestamp) -> Option<SilenceId> {
+        let quiets = |(_, silence): &(&SilenceId, &Arc<Silence>)| silence.quiets(labels, now);
+        self.silences.iter().find(quiets).map(|(id, _)| *id)
     }
 
     /// What a group of alerts was told last.

@@ -14,13 +14,10 @@ use tokio::time::sleep;
 
 use crate::broker::handle::Broker;
 use crate::machine::Alerting;
-use crate::model::alert::{
-    Delivery, Labels, Notification, NotificationId, NotifiedAlert, Receiver, ReceiverKind,
-};
+use crate::model::alert::{Delivery, Notification, NotificationId, Receiver, ReceiverKind};
 use crate::model::{Millis, Timestamp};
 use crate::observe::notify::{
-    GIVE_UP_AFTER_MS, Notice, NoticeAlert, Outcome, Outgoing, Verdict, compose, judge, next_try_ms,
-    refresh as again,
+    GIVE_UP_AFTER_MS, Notice, Outcome, Outgoing, Verdict, compose, judge, next_try_ms, refresh as again,
 };
 
 use super::tell::{Refresh, find_receiver};
@@ -153,8 +150,7 @@ async fn deliver(
         broker.core.machine.read(|machine| find_receiver(machine.alerting(), &notification.receiver));
     let posted = match receiver {
         Some(receiver) => {
-            let notice = notice(&broker, wire_id(&broker, id), &notification);
-            broker.core.alerting.post(&receiver, &notice, now).await
+            broker.core.alerting.post(&receiver, (&wire_id(&broker, id), &notification), now).await
         }
         None => Posted::nothing("the receiver does not exist any more".to_owned(), Verdict::Never),
     };
@@ -197,10 +193,16 @@ fn after(notification: &Notification, posted: Posted, now: Timestamp) -> (Delive
 }
 
 impl Notifier {
-    /// Posts a notice to a receiver, as soon as there is a place.
-    pub(super) async fn post(&self, receiver: &Receiver, notice: &Notice, now: Timestamp) -> Posted {
+    /// Posts a notification to a receiver under an id, as soon as there is a place.
+    pub(super) async fn post(
+        &self,
+        receiver: &Receiver,
+        (id, notification): (&str, &Notification),
+        now: Timestamp,
+    ) -> Posted {
+        let notice = Notice { id, notification, external_url: &self.external_url };
         let target = (receiver.url.as_str(), receiver.secret.as_deref());
-        match compose(receiver.kind, target, notice, now) {
+        match compose(receiver.kind, target, &notice, now) {
             Ok(outgoing) => self.send(receiver.kind, outgoing, now).await,
             Err(error) => Posted::nothing(error.to_string(), Verdict::Never),
         }
@@ -219,9 +221,7 @@ impl Notifier {
 /// Tells an Alertmanager again what still fires. Not noted, and not tried again: the next time is soon.
 pub(super) async fn refresh(broker: Broker, Refresh { receiver, alerts, now }: Refresh) {
     let alerting = &broker.core.alerting;
-    let alerts: Vec<NoticeAlert> =
-        alerts.iter().map(|alert| notice_alert(alert, &alerting.external_url)).collect();
-    let outgoing = again(&receiver.url, &alerts, now);
+    let outgoing = again(&receiver.url, &alerts, &alerting.external_url, now);
     let posted = tokio::select! {
         posted = alerting.send(receiver.kind, outgoing, now) => posted,
         () = broker.core.until_stopped() => return,
@@ -235,44 +235,6 @@ pub(super) async fn refresh(broker: Broker, Refresh { receiver, alerts, now }: R
 /// The id under which a receiver sees a notification, the same on every try.
 fn wire_id(broker: &Broker, id: NotificationId) -> String {
     format!("{}-{id}", broker.core.cluster_id)
-}
-
-/// A notification as it is written for receivers.
-pub(super) fn notice(broker: &Broker, id: String, notification: &Notification) -> Notice {
-    let external_url = &broker.core.alerting.external_url;
-    Notice {
-        id,
-        receiver: notification.receiver.clone(),
-        group_key: notification.group_key.clone(),
-        group_labels: notification.group_labels.clone(),
-        alerts: notification.alerts.iter().map(|alert| notice_alert(alert, external_url)).collect(),
-        truncated: notification.truncated,
-        external_url: external_url.clone(),
-    }
-}
-
-fn notice_alert(alert: &NotifiedAlert, external_url: &str) -> NoticeAlert {
-    NoticeAlert {
-        labels: alert.labels.clone(),
-        annotations: with_whole_links(external_url, &alert.annotations),
-        starts_at: alert.starts_at,
-        ends_at: alert.ends_at,
-        generator_url: if external_url.is_empty() { String::new() } else { rule_url(external_url, alert) },
-    }
-}
-
-/// A runbook that the broker itself serves is a path; who reads a notification needs the whole address.
-fn with_whole_links(external_url: &str, annotations: &Labels) -> Labels {
-    let mut annotations = annotations.clone();
-    if let Some(url) = annotations.get_mut("runbook_url").filter(|url| url.starts_with('/')) {
-        url.insert_str(0, external_url);
-    }
-    annotations
-}
-
-fn rule_url(external_url: &str, alert: &NotifiedAlert) -> String {
-    let rule = alert.labels.get("alertname").map_or("", String::as_str);
-    format!("{external_url}/alerts/rules/{rule}")
 }
 
 #[cfg(test)]

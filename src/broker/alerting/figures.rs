@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::broker::handle::Broker;
-use crate::model::alert::AlertKey;
+use crate::model::alert::{Alert, AlertKey, Quantity};
+use crate::observe::rules::to_quantity;
 
 /// Of the last look.
 #[derive(Debug, Default)]
@@ -48,12 +49,24 @@ impl Figures {
     }
 }
 
-impl Broker {
-    /// The value of every alert that is pending or firing when it was last looked at, where it was known. Empty on a
-    /// node that does not lead, and before the first look.
+/// What alerts were worth at the last look.
+#[derive(Clone, Debug)]
+pub struct AlertValues(Arc<BTreeMap<AlertKey, f64>>);
+
+impl AlertValues {
+    /// The value of an alert at the last look of this node; where it has not looked, or the alert is over, when the
+    /// alert last changed. None when it was not known.
     #[must_use]
-    pub fn alert_values(&self) -> Arc<BTreeMap<AlertKey, f64>> {
+    pub fn of(&self, key: &AlertKey, alert: &Alert) -> Option<Quantity> {
+        self.0.get(key).copied().and_then(to_quantity).or(alert.value)
+    }
+}
+
+impl Broker {
+    /// What alerts were worth at the last look.
+    #[must_use]
+    pub fn alert_values(&self) -> AlertValues {
         let values = self.core.alerting.figures.values.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&values)
+        AlertValues(Arc::clone(&values))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::machine::{Alerting, PlannedNotification};
 use crate::model::alert::{
-    Alert, AlertKey, AlertPhase, Delivery, Labels, Notification, NotifiedAlert, Receiver, Route, ToldGroup,
+    Alert, AlertKey, Delivery, Labels, Notification, NotifiedAlert, Receiver, Route, ToldGroup,
 };
 use crate::model::{Millis, Timestamp};
 use crate::observe::alerts::{
@@ -30,8 +30,8 @@ pub(super) struct Refresh {
     pub(super) now: Timestamp,
 }
 
-/// Plans what is to be told at `now`.
-pub(super) fn plan(alerting: &Alerting, now: Timestamp) -> Told {
+/// Plans what is to be told at `now`. `external_url` is where the pages are.
+pub(super) fn plan(alerting: &Alerting, now: Timestamp, external_url: &str) -> Told {
     if alerting.alerts().next().is_none() && alerting.told_groups().next().is_none() {
         return Told::default();
     }
@@ -46,10 +46,11 @@ pub(super) fn plan(alerting: &Alerting, now: Timestamp) -> Told {
     for Planned { group_key, receiver, group_labels, alerts, truncated, told: after } in
         due(&candidates, &ways, now)
     {
-        let Some(alerts) = alerts else {
+        let Some(mut alerts) = alerts else {
             told.forgotten.push(group_key);
             continue;
         };
+        alerts.iter_mut().for_each(|alert| make_links_whole(alert, external_url));
         let delivery = Delivery { next_at: Some(now), ..Delivery::default() };
         let notification = Notification {
             receiver,
@@ -87,9 +88,8 @@ pub(super) fn find_receiver(alerting: &Alerting, name: &str) -> Option<Arc<Recei
 fn candidates(alerting: &Alerting, now: Timestamp) -> Vec<Candidate<'_>> {
     let alerts: Vec<(&AlertKey, &Alert)> = alerting.alerts().map(|(key, alert)| (key, &**alert)).collect();
     let labels: Vec<&Labels> = alerts.iter().map(|(_, alert)| &alert.labels).collect();
-    let fires = |alert: &Alert| matches!(alert.phase, AlertPhase::Firing { .. });
     let firing: Vec<&Labels> =
-        alerts.iter().filter(|(_, alert)| fires(alert)).map(|(_, alert)| &alert.labels).collect();
+        alerts.iter().filter(|(_, alert)| alert.is_firing()).map(|(_, alert)| &alert.labels).collect();
     let inhibitions = alerting.routing().map_or(&[][..], |placed| placed.value.inhibitions.as_slice());
     let quiet = inhibited(&labels, &firing, inhibitions);
     let silences: Vec<_> = alerting.silences().filter(|(_, silence)| silence.is_active(now)).collect();
@@ -99,8 +99,20 @@ fn candidates(alerting: &Alerting, now: Timestamp) -> Vec<Candidate<'_>> {
         .collect()
 }
 
+/// A runbook that the broker itself serves is a path; who reads a notification needs the whole address.
+fn make_links_whole(alert: &mut NotifiedAlert, external_url: &str) {
+    if let Some(url) = alert.annotations.get_mut("runbook_url").filter(|url| url.starts_with('/')) {
+        url.insert_str(0, external_url);
+    }
+}
+
 /// What a receiver was told of a while ago that still fires and is not kept quiet.
-pub(super) fn firing_for(alerting: &Alerting, receiver: &str, now: Timestamp) -> Vec<NotifiedAlert> {
+pub(super) fn firing_for(
+    alerting: &Alerting,
+    receiver: &str,
+    now: Timestamp,
+    external_url: &str,
+) -> Vec<NotifiedAlert> {
     let whole = group_key(receiver, &Labels::new());
     let start = whole.trim_end_matches('}');
     let is_a_while_ago = |told: &ToldGroup| now.since(told.at) >= REFRESH_EVERY_MS;
@@ -111,7 +123,12 @@ pub(super) fn firing_for(alerting: &Alerting, receiver: &str, now: Timestamp) ->
     }
     let candidates = candidates(alerting, now);
     let firing = candidates.iter().filter(|one| !one.is_muted && told.contains(one.key));
-    firing.map(|one| as_told(one.alert)).filter(|alert| alert.ends_at.is_none()).collect()
+    let told = |one: &Candidate<'_>| {
+        let mut alert = as_told(one.alert);
+        make_links_whole(&mut alert, external_url);
+        alert
+    };
+    firing.map(told).filter(NotifiedAlert::is_firing).collect()
 }
 
 /// For how long a receiver has not taken what it was sent; 0 when it took what was tried last.

@@ -11,7 +11,6 @@ use crate::observe::alerts::group_key;
 use crate::observe::notify::Verdict;
 
 use super::DutyClock;
-use super::deliver::notice;
 use super::tell::find_receiver;
 
 /// How a test of a receiver ended.
@@ -47,7 +46,7 @@ impl Broker {
         let now = DutyClock::default().now(&machine);
         let id = format!("test-{:016x}", rand::random::<u64>());
         let began = Instant::now();
-        let posted = alerting.post(&receiver, &notice(self, id, &notification(name, now)), now).await;
+        let posted = alerting.post(&receiver, (&id, &notification(name, now)), now).await;
         let is_delivered = posted.verdict == Verdict::Delivered;
         if is_delivered {
             alerting.may_be_back(name);

@@ -49,7 +49,12 @@ impl Watch {
     }
 
     /// Which Alertmanagers are to be told again what still fires: they take an alert for over that they do not hear of.
-    pub(super) fn refresh(&mut self, alerting: &Alerting, now: Timestamp) -> Vec<Refresh> {
+    pub(super) fn refresh(
+        &mut self,
+        alerting: &Alerting,
+        now: Timestamp,
+        external_url: &str,
+    ) -> Vec<Refresh> {
         let kind = ReceiverKind::Alertmanager;
         let known: Vec<_> = alerting.receivers().filter(|(_, placed)| placed.value.kind == kind).collect();
         self.refreshed.retain(|name, _| known.iter().any(|(other, _)| *other == name));
@@ -58,7 +63,7 @@ impl Watch {
             if self.refreshed.get(name).is_some_and(|at| now.since(*at) < REFRESH_EVERY_MS) {
                 continue;
             }
-            let alerts = firing_for(alerting, name.as_str(), now);
+            let alerts = firing_for(alerting, name.as_str(), now, external_url);
             if !alerts.is_empty() {
                 self.refreshed.insert(name.clone(), now);
                 found.push(Refresh { receiver: Arc::clone(&placed.value), alerts, now });

@@ -21,6 +21,26 @@ pub struct NotifiedAlert {
     pub ends_at: Option<Timestamp>,
 }
 
+impl NotifiedAlert {
+    /// Whether it still fires.
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        self.ends_at.is_none()
+    }
+
+    /// A label; empty when it has none of that name.
+    #[must_use]
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+
+    /// An annotation; empty when it has none of that name.
+    #[must_use]
+    pub fn annotation(&self, name: &str) -> &str {
+        self.annotations.get(name).map_or("", String::as_str)
+    }
+}
+
 /// What is sent, and how far that came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {

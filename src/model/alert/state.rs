@@ -1,5 +1,7 @@
 //! Alerts as they stand.
 
+use std::cmp::Reverse;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::time::Timestamp;
@@ -72,6 +74,25 @@ pub struct Alert {
     pub labels: Labels,
     /// What people are told.
     pub annotations: Labels,
+}
+
+impl Alert {
+    /// What alerts are sorted by where the most urgent stands first.
+    #[must_use]
+    pub fn urgency(&self) -> (u8, Reverse<Severity>) {
+        let rank = match self.phase {
+            AlertPhase::Firing { .. } => 0,
+            AlertPhase::Pending { .. } => 1,
+            AlertPhase::Resolved { .. } => 2,
+        };
+        (rank, Reverse(self.severity))
+    }
+
+    /// Whether people are told of it now.
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        matches!(self.phase, AlertPhase::Firing { .. })
+    }
 }
 
 /// What becomes of one alert.

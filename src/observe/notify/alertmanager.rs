@@ -5,10 +5,10 @@
 
 use serde::Serialize;
 
-use crate::model::alert::Labels;
+use crate::model::alert::{Labels, NotifiedAlert};
 use crate::model::{Millis, Timestamp};
 
-use super::{NoticeAlert, Outgoing, json};
+use super::{Outgoing, json, rule_url};
 
 /// How often alerts that fire are told again, as Prometheus does.
 pub const REFRESH_EVERY_MS: Millis = 60_000;
@@ -27,7 +27,7 @@ struct Alert<'a> {
     starts_at: String,
     ends_at: String,
     #[serde(rename = "generatorURL")]
-    generator_url: &'a str,
+    generator_url: String,
 }
 
 /// Where alerts are posted to: the address of an Alertmanager, with or without the path.
@@ -36,23 +36,23 @@ pub(super) fn endpoint(url: &str) -> String {
     if base.ends_with(PATH) { base.to_owned() } else { format!("{base}{PATH}") }
 }
 
-pub(super) fn body(alerts: &[NoticeAlert], now: Timestamp) -> Vec<u8> {
-    let post = |alert| post(alert, now);
+pub(super) fn body(alerts: &[NotifiedAlert], external_url: &str, now: Timestamp) -> Vec<u8> {
+    let post = |alert| post(alert, external_url, now);
     json(&alerts.iter().map(post).collect::<Vec<Alert<'_>>>())
 }
 
-fn post(alert: &NoticeAlert, now: Timestamp) -> Alert<'_> {
+fn post<'a>(alert: &'a NotifiedAlert, external_url: &str, now: Timestamp) -> Alert<'a> {
     Alert {
         labels: &alert.labels,
         annotations: &alert.annotations,
         starts_at: alert.starts_at.to_string(),
         ends_at: alert.ends_at.unwrap_or_else(|| now.plus(GOOD_FOR_MS)).to_string(),
-        generator_url: &alert.generator_url,
+        generator_url: rule_url(external_url, alert),
     }
 }
 
 /// Tells an Alertmanager at `url` that `alerts` still fire.
 #[must_use]
-pub fn refresh(url: &str, alerts: &[NoticeAlert], now: Timestamp) -> Outgoing {
-    Outgoing { url: endpoint(url), headers: Vec::new(), body: body(alerts, now) }
+pub fn refresh(url: &str, alerts: &[NotifiedAlert], external_url: &str, now: Timestamp) -> Outgoing {
+    Outgoing { url: endpoint(url), headers: Vec::new(), body: body(alerts, external_url, now) }
 }

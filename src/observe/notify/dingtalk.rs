@@ -30,7 +30,7 @@ pub(super) fn signed(url: &str, secret: Option<&str>, now: Timestamp) -> String 
     format!("{url}{separator}timestamp={}&sign={sign}", now.0)
 }
 
-pub(super) fn body(notice: &Notice) -> Vec<u8> {
+pub(super) fn body(notice: &Notice<'_>) -> Vec<u8> {
     let title = without_markdown(&title(notice));
     let heading = format!("#### {title}");
     let all: Vec<String> = std::iter::once(heading).chain(paragraphs(notice, &STYLE)).collect();

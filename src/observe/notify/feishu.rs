@@ -22,7 +22,7 @@ fn sign(secret: &str, seconds: u64) -> String {
     hmac_base64(format!("{seconds}\n{secret}").as_bytes(), &[])
 }
 
-pub(super) fn body(notice: &Notice, secret: Option<&str>, now: Timestamp) -> Vec<u8> {
+pub(super) fn body(notice: &Notice<'_>, secret: Option<&str>, now: Timestamp) -> Vec<u8> {
     let content = fit(&paragraphs(notice, &STYLE), "\n\n", TEXT_BYTES_MAX);
     let mut message = value!({
         "msg_type": "interactive",

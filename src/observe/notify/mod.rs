@@ -1,6 +1,6 @@
 //! What a notification looks like on the wire: one file for each kind of receiver, and what they share.
 //!
-//! A [`Notice`] says what happened; [`compose`] makes the request that carries it, and [`judge`] reads the answer
+//! A [`Notice`] carries what happened; [`compose`] makes the request that carries it, and [`judge`] reads the answer
 //! of the receiver. Nothing here opens a connection or reads a clock: `broker/alerting` does.
 //!
 //! What it does not do: templates. Who wants other words puts them into the annotations of the rule, or has a webhook
@@ -24,7 +24,7 @@ mod wecom;
 mod tests;
 
 use crate::model::Timestamp;
-use crate::model::alert::{Labels, ReceiverKind};
+use crate::model::alert::{Labels, Notification, NotifiedAlert, ReceiverKind};
 
 pub use alertmanager::{REFRESH_EVERY_MS, refresh};
 pub use backoff::{GIVE_UP_AFTER_MS, next_try_ms};
@@ -33,61 +33,22 @@ pub use fingerprint::fingerprint;
 pub use guard::{AllowedNetworks, Network, Refused};
 pub use signature::{SecretError, sign, signing_key};
 
-/// One alert in a notification.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoticeAlert {
-    /// What it is about; `alertname` and `severity` among them.
-    pub labels: Labels,
-    /// What people are told: `summary`, `description`, `runbook_url`.
-    pub annotations: Labels,
-    /// When it began to fire.
-    pub starts_at: Timestamp,
-    /// When it was resolved; none while it fires.
-    pub ends_at: Option<Timestamp>,
-    /// Where the rule can be looked at; empty when the broker does not know its own address.
-    pub generator_url: String,
-}
-
-impl NoticeAlert {
-    /// Whether it still fires.
-    #[must_use]
-    pub fn is_firing(&self) -> bool {
-        self.ends_at.is_none()
-    }
-
-    fn label(&self, name: &str) -> &str {
-        self.labels.get(name).map_or("", String::as_str)
-    }
-
-    fn annotation(&self, name: &str) -> &str {
-        self.annotations.get(name).map_or("", String::as_str)
-    }
-}
-
-/// A group of alerts that goes to one receiver as one notification.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+/// A notification as it is written for its receiver.
+#[derive(Clone, Copy, Debug)]
+pub struct Notice<'a> {
     /// Its id, the same on every try, so that a receiver can tell a repeated one.
-    pub id: String,
-    /// The receiver's name.
-    pub receiver: String,
-    /// Names the group of alerts, the same as long as it exists.
-    pub group_key: String,
-    /// The labels that its alerts were grouped by.
-    pub group_labels: Labels,
-    /// Its alerts, at least one.
-    pub alerts: Vec<NoticeAlert>,
-    /// How many alerts of the group are left out.
-    pub truncated: u64,
+    pub id: &'a str,
+    /// What it says; at least one alert.
+    pub notification: &'a Notification,
     /// Where the broker's pages are; empty when it does not know its own address.
-    pub external_url: String,
+    pub external_url: &'a str,
 }
 
-impl Notice {
+impl Notice<'_> {
     /// Whether one of its alerts fires.
     #[must_use]
     pub fn is_firing(&self) -> bool {
-        self.alerts.iter().any(NoticeAlert::is_firing)
+        self.notification.alerts.iter().any(NotifiedAlert::is_firing)
     }
 
     /// `firing` as long as one alert fires, else `resolved`.
@@ -97,14 +58,22 @@ impl Notice {
     }
 
     /// Those of `pick` that all alerts agree on.
-    fn common(&self, pick: impl Fn(&NoticeAlert) -> &Labels) -> Labels {
-        let mut alerts = self.alerts.iter().map(pick);
+    fn common(&self, pick: impl Fn(&NotifiedAlert) -> &Labels) -> Labels {
+        let mut alerts = self.notification.alerts.iter().map(pick);
         let Some(mut common) = alerts.next().cloned() else { return Labels::new() };
         for labels in alerts {
             common.retain(|name, value| labels.get(name) == Some(value));
         }
         common
     }
+}
+
+/// Where the rule of an alert can be looked at; empty when the broker does not know its own address.
+fn rule_url(external_url: &str, alert: &NotifiedAlert) -> String {
+    if external_url.is_empty() {
+        return String::new();
+    }
+    format!("{external_url}/alerts/rules/{}", alert.label("alertname"))
 }
 
 /// A request that carries a notification.
@@ -136,14 +105,15 @@ pub enum Verdict {
 pub fn compose(
     kind: ReceiverKind,
     (url, secret): (&str, Option<&str>),
-    notice: &Notice,
+    notice: &Notice<'_>,
     now: Timestamp,
 ) -> Result<Outgoing, SecretError> {
     let mut outgoing = match kind {
         ReceiverKind::Webhook => plain(url, webhook::body(notice)),
-        ReceiverKind::Alertmanager => {
-            plain(&alertmanager::endpoint(url), alertmanager::body(&notice.alerts, now))
-        }
+        ReceiverKind::Alertmanager => plain(
+            &alertmanager::endpoint(url),
+            alertmanager::body(&notice.notification.alerts, notice.external_url, now),
+        ),
         ReceiverKind::Slack => plain(url, slack::body(notice)),
         ReceiverKind::Pagerduty => {
             return Ok(plain(url, pagerduty::body(notice, secret.unwrap_or_default())));
@@ -156,7 +126,7 @@ pub fn compose(
     };
     // The robots above have their own way of signing; everybody else may be one's own program.
     if let Some(secret) = secret.filter(|_| kind == ReceiverKind::Webhook) {
-        outgoing.headers.extend(signature::headers(secret, &notice.id, now, &outgoing.body)?);
+        outgoing.headers.extend(signature::headers(secret, notice.id, now, &outgoing.body)?);
     }
     Ok(outgoing)
 }

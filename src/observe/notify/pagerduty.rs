@@ -6,8 +6,10 @@
 use serde_json::{Map, Value, json as value};
 use sha2::{Digest, Sha256};
 
+use crate::model::alert::NotifiedAlert;
+
 use super::text::{cut, title};
-use super::{Notice, NoticeAlert, json};
+use super::{Notice, json};
 
 /// PagerDuty's limit, in characters.
 const SUMMARY_MAX: usize = 1_024;
@@ -16,8 +18,8 @@ const SUMMARY_MAX: usize = 1_024;
 const DETAILS_MAX: usize = 20;
 
 /// `secret` is the routing key (the integration key of the service).
-pub(super) fn body(notice: &Notice, secret: &str) -> Vec<u8> {
-    let digest = Sha256::digest(notice.group_key.as_bytes());
+pub(super) fn body(notice: &Notice<'_>, secret: &str) -> Vec<u8> {
+    let digest = Sha256::digest(notice.notification.group_key.as_bytes());
     let dedup_key: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut event = value!({
         "routing_key": secret,
@@ -29,9 +31,9 @@ pub(super) fn body(notice: &Notice, secret: &str) -> Vec<u8> {
             "severity": severity(notice),
             "source": source(notice),
             "timestamp": first_start(notice),
-            "component": notice.group_labels.get("topic"),
-            "group": notice.group_labels.get("group"),
-            "class": notice.group_labels.get("alertname"),
+            "component": notice.notification.group_labels.get("topic"),
+            "group": notice.notification.group_labels.get("group"),
+            "class": notice.notification.group_labels.get("alertname"),
             "custom_details": details(notice),
         },
         "links": links(notice),
@@ -48,14 +50,14 @@ pub(super) fn body(notice: &Notice, secret: &str) -> Vec<u8> {
 }
 
 /// The worst severity that fires, in PagerDuty's words; those of a rule that it does not know are errors.
-fn severity(notice: &Notice) -> &'static str {
-    let rank = |alert: &NoticeAlert| match alert.label("severity") {
+fn severity(notice: &Notice<'_>) -> &'static str {
+    let rank = |alert: &NotifiedAlert| match alert.label("severity") {
         "critical" => 3,
         "warning" => 1,
         "info" => 0,
         _ => 2,
     };
-    let firing = notice.alerts.iter().filter(|alert| alert.is_firing() || !notice.is_firing());
+    let firing = notice.notification.alerts.iter().filter(|alert| alert.is_firing() || !notice.is_firing());
     match firing.map(rank).max() {
         Some(3) => "critical",
         Some(1) => "warning",
@@ -65,19 +67,19 @@ fn severity(notice: &Notice) -> &'static str {
 }
 
 /// What is affected: what the alerts have in common, else the broker.
-fn source(notice: &Notice) -> String {
+fn source(notice: &Notice<'_>) -> String {
     let common = notice.common(|alert| &alert.labels);
     let named = ["cluster", "topic", "group", "node"].iter().filter_map(|name| common.get(*name));
     let source: Vec<&str> = named.map(String::as_str).collect();
     if source.is_empty() { "whimbrel".to_owned() } else { source.join("/") }
 }
 
-fn first_start(notice: &Notice) -> Option<String> {
-    notice.alerts.iter().map(|alert| alert.starts_at).min().map(|at| at.to_string())
+fn first_start(notice: &Notice<'_>) -> Option<String> {
+    notice.notification.alerts.iter().map(|alert| alert.starts_at).min().map(|at| at.to_string())
 }
 
-fn details(notice: &Notice) -> Value {
-    let alert = |alert: &NoticeAlert| {
+fn details(notice: &Notice<'_>) -> Value {
+    let alert = |alert: &NotifiedAlert| {
         value!({
             "status": if alert.is_firing() { "firing" } else { "resolved" },
             "labels": alert.labels,
@@ -86,16 +88,18 @@ fn details(notice: &Notice) -> Value {
         })
     };
     let mut details = Map::new();
-    let alerts: Vec<Value> = notice.alerts.iter().take(DETAILS_MAX).map(alert).collect();
-    let left = notice.alerts.len().saturating_sub(DETAILS_MAX);
+    let alerts: Vec<Value> = notice.notification.alerts.iter().take(DETAILS_MAX).map(alert).collect();
+    let left = notice.notification.alerts.len().saturating_sub(DETAILS_MAX);
     details.insert("alerts".to_owned(), alerts.into());
-    details.insert("more_alerts".to_owned(), value!(notice.truncated.saturating_add(left as u64)));
+    details
+        .insert("more_alerts".to_owned(), value!(notice.notification.truncated.saturating_add(left as u64)));
     Value::Object(details)
 }
 
 /// The runbooks of its alerts, each once.
-fn links(notice: &Notice) -> Vec<Value> {
-    let mut urls: Vec<&str> = notice.alerts.iter().map(|alert| alert.annotation("runbook_url")).collect();
+fn links(notice: &Notice<'_>) -> Vec<Value> {
+    let mut urls: Vec<&str> =
+        notice.notification.alerts.iter().map(|alert| alert.annotation("runbook_url")).collect();
     urls.retain(|url| url.starts_with("https://") || url.starts_with("http://"));
     urls.sort_unstable();
     urls.dedup();

@@ -36,7 +36,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-pub(super) fn body(notice: &Notice) -> Vec<u8> {
+pub(super) fn body(notice: &Notice<'_>) -> Vec<u8> {
     let title = title(notice);
     let header = value!({"type": "header", "text": {"type": "plain_text", "text": cut(&title, HEADER_MAX)}});
     let section = |text: String| {

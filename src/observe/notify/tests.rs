@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::*;
+use crate::model::alert::Delivery;
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -14,8 +15,8 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn alert(group: &str, ends_at: Option<Timestamp>) -> NoticeAlert {
-    NoticeAlert {
+fn alert(group: &str, ends_at: Option<Timestamp>) -> NotifiedAlert {
+    NotifiedAlert {
         labels: labels(&[
             ("alertname", "GroupLag"),
             ("severity", "critical"),
@@ -29,29 +30,28 @@ fn alert(group: &str, ends_at: Option<Timestamp>) -> NoticeAlert {
         ]),
         starts_at: Timestamp(NOW.0 - 600_000),
         ends_at,
-        generator_url: "https://mq.example.com/alerts/rules/GroupLag".to_owned(),
     }
 }
 
-fn notice(alerts: Vec<NoticeAlert>, truncated: u64) -> Notice {
-    Notice {
-        id: "alert-17".to_owned(),
+fn notification(alerts: Vec<NotifiedAlert>, truncated: u64) -> Notification {
+    Notification {
         receiver: "on-call".to_owned(),
         group_key: "{}:{alertname=\"GroupLag\", topic=\"orders\"}".to_owned(),
         group_labels: labels(&[("alertname", "GroupLag"), ("topic", "orders")]),
         alerts,
         truncated,
-        external_url: "https://mq.example.com".to_owned(),
+        created_at: NOW,
+        delivery: Delivery::default(),
     }
 }
 
 /// One alert fires, one is over, and two more are left out.
-fn firing() -> Notice {
-    notice(vec![alert("audit", Some(NOW)), alert("billing", None)], 2)
+fn firing() -> Notification {
+    notification(vec![alert("audit", Some(NOW)), alert("billing", None)], 2)
 }
 
-fn resolved() -> Notice {
-    notice(vec![alert("billing", Some(NOW))], 0)
+fn resolved() -> Notification {
+    notification(vec![alert("billing", Some(NOW))], 0)
 }
 
 fn secret_of(kind: ReceiverKind) -> Option<&'static str> {
@@ -73,19 +73,23 @@ const KINDS: [(ReceiverKind, &str); 7] = [
     (ReceiverKind::Wecom, "wecom"),
 ];
 
-fn composed(kind: ReceiverKind, notice: &Notice) -> Outgoing {
+fn written(notification: &Notification) -> Notice<'_> {
+    Notice { id: "alert-17", notification, external_url: "https://mq.example.com" }
+}
+
+fn composed(kind: ReceiverKind, notification: &Notification) -> Outgoing {
     let url = match kind {
         ReceiverKind::Alertmanager => "https://alertmanager.example.com/",
         _ => "https://hooks.example.com/x?key=k",
     };
-    compose(kind, (url, secret_of(kind)), notice, NOW).unwrap()
+    compose(kind, (url, secret_of(kind)), &written(notification), NOW).unwrap()
 }
 
 #[test]
 fn every_body_is_the_one_that_was_looked_at() {
     for (kind, name) in KINDS {
-        for (notice, state) in [(firing(), "firing"), (resolved(), "resolved")] {
-            let outgoing = composed(kind, &notice);
+        for (notification, state) in [(firing(), "firing"), (resolved(), "resolved")] {
+            let outgoing = composed(kind, &notification);
             let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
             let headers: Vec<String> =
                 outgoing.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -130,20 +134,22 @@ fn the_fields_of_a_webhook_come_in_alertmanagers_order() {
 
 #[test]
 fn an_incident_keeps_its_key_from_trigger_to_resolve() {
-    let key = |notice: &Notice| {
-        let body: Value = serde_json::from_slice(&composed(ReceiverKind::Pagerduty, notice).body).unwrap();
+    let key = |notification: &Notification| {
+        let body: Value =
+            serde_json::from_slice(&composed(ReceiverKind::Pagerduty, notification).body).unwrap();
         (body["event_action"].as_str().unwrap().to_owned(), body["dedup_key"].as_str().unwrap().to_owned())
     };
     let ((trigger, first), (resolve, last)) = (key(&firing()), key(&resolved()));
     assert_eq!((trigger.as_str(), resolve.as_str()), ("trigger", "resolve"));
     assert_eq!(first, last);
-    let other = Notice { group_key: "{}:{}".to_owned(), ..firing() };
+    let other = Notification { group_key: "{}:{}".to_owned(), ..firing() };
     assert_ne!(key(&other).1, first);
 }
 
 #[test]
 fn a_webhook_without_a_secret_is_not_signed_and_with_a_bad_one_not_sent() {
-    let to = |secret| compose(ReceiverKind::Webhook, ("https://a.example/", secret), &firing(), NOW);
+    let firing = firing();
+    let to = |secret| compose(ReceiverKind::Webhook, ("https://a.example/", secret), &written(&firing), NOW);
     assert_eq!(to(None).unwrap().headers, []);
     assert_eq!(to(Some("geheim")), Err(SecretError));
 }
@@ -153,7 +159,7 @@ fn no_text_is_larger_than_its_receiver_takes() {
     let mut long = alert("billing", None);
     long.annotations.insert("summary".to_owned(), "ä".repeat(5_000));
     long.labels.insert("long".to_owned(), "x".repeat(5_000));
-    let crowd = notice(vec![long; 60], 0);
+    let crowd = notification(vec![long; 60], 0);
     for (kind, limit) in [
         (ReceiverKind::Slack, 40_000),
         (ReceiverKind::Dingtalk, 20_000),
@@ -198,13 +204,13 @@ fn an_answer_is_read_as_its_kind_means_it() {
 
 #[test]
 fn an_alertmanager_is_told_that_what_fires_still_fires() {
-    let again = refresh("http://am.example:9093/", &[alert("billing", None)], NOW);
+    let again = refresh("http://am.example:9093/", &[alert("billing", None)], "", NOW);
     assert_eq!(again.url, "http://am.example:9093/api/v2/alerts");
     let body: Value = serde_json::from_slice(&again.body).unwrap();
     let end: Timestamp = body[0]["endsAt"].as_str().unwrap().parse().unwrap();
     assert_eq!(end.since(NOW), 240_000);
     assert_eq!(
-        refresh("http://am.example/p/api/v2/alerts", &[], NOW).url,
+        refresh("http://am.example/p/api/v2/alerts", &[], "", NOW).url,
         "http://am.example/p/api/v2/alerts"
     );
 }

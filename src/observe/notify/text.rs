@@ -1,8 +1,8 @@
 //! The words of a notification, for receivers that show text to people.
 
-use crate::model::alert::Labels;
+use crate::model::alert::{Labels, NotifiedAlert};
 
-use super::{Notice, NoticeAlert};
+use super::Notice;
 
 /// Most alerts that are written out; a chat is no table.
 const ALERTS_MAX: usize = 10;
@@ -23,24 +23,27 @@ pub(super) struct Style {
 }
 
 /// `[FIRING:2] GroupLag (topic=orders)`: status, how many, and what the alerts have in common.
-pub(super) fn title(notice: &Notice) -> String {
-    let firing = notice.alerts.iter().filter(|alert| alert.is_firing()).count();
+pub(super) fn title(notice: &Notice<'_>) -> String {
+    let firing = notice.notification.alerts.iter().filter(|alert| alert.is_firing()).count();
     let count = if firing > 0 { format!("FIRING:{firing}") } else { "RESOLVED".to_owned() };
     let mut common = notice.common(|alert| &alert.labels);
     common.remove("severity");
-    let name = common.remove("alertname").unwrap_or_else(|| format!("{} alerts", notice.alerts.len()));
+    let name =
+        common.remove("alertname").unwrap_or_else(|| format!("{} alerts", notice.notification.alerts.len()));
     let labels = pairs(&common);
     let about = if labels.is_empty() { String::new() } else { format!(" ({labels})") };
     cut(&format!("[{count}] {name}{about}"), WORDS_MAX)
 }
 
 /// A paragraph for each alert, the firing ones first.
-pub(super) fn paragraphs(notice: &Notice, style: &Style) -> Vec<String> {
-    let (firing, resolved): (Vec<_>, Vec<_>) = notice.alerts.iter().partition(|alert| alert.is_firing());
+pub(super) fn paragraphs(notice: &Notice<'_>, style: &Style) -> Vec<String> {
+    let (firing, resolved): (Vec<_>, Vec<_>) =
+        notice.notification.alerts.iter().partition(|alert| alert.is_firing());
     let mut written: Vec<String> =
         firing.iter().chain(&resolved).take(ALERTS_MAX).map(|alert| paragraph(alert, style)).collect();
-    let unwritten = u64::try_from(notice.alerts.len().saturating_sub(ALERTS_MAX)).unwrap_or(u64::MAX);
-    let left = unwritten.saturating_add(notice.truncated);
+    let unwritten =
+        u64::try_from(notice.notification.alerts.len().saturating_sub(ALERTS_MAX)).unwrap_or(u64::MAX);
+    let left = unwritten.saturating_add(notice.notification.truncated);
     if left > 0 {
         written.push(format!("… and {left} more"));
     }
@@ -50,7 +53,7 @@ pub(super) fn paragraphs(notice: &Notice, style: &Style) -> Vec<String> {
     written
 }
 
-fn paragraph(alert: &NoticeAlert, style: &Style) -> String {
+fn paragraph(alert: &NotifiedAlert, style: &Style) -> String {
     let Style { escape, bold, link, newline } = style;
     let status = if alert.is_firing() { "FIRING" } else { "RESOLVED" };
     let (name, severity) = (escape(alert.label("alertname")), escape(alert.label("severity")));

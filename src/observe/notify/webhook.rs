@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
-use crate::model::alert::Labels;
+use crate::model::alert::{Labels, NotifiedAlert};
 
-use super::{Notice, NoticeAlert, fingerprint, json};
+use super::{Notice, fingerprint, json, rule_url};
 
 /// What Alertmanager writes for the end of an alert that has none.
 const NO_END: &str = "0001-01-01T00:00:00Z";
@@ -35,33 +35,33 @@ struct Alert<'a> {
     starts_at: String,
     ends_at: String,
     #[serde(rename = "generatorURL")]
-    generator_url: &'a str,
+    generator_url: String,
     fingerprint: String,
 }
 
-pub(super) fn body(notice: &Notice) -> Vec<u8> {
+pub(super) fn body(notice: &Notice<'_>) -> Vec<u8> {
     json(&Body {
-        receiver: &notice.receiver,
+        receiver: &notice.notification.receiver,
         status: notice.status(),
-        alerts: notice.alerts.iter().map(alert).collect(),
-        group_labels: &notice.group_labels,
+        alerts: notice.notification.alerts.iter().map(|one| alert(one, notice.external_url)).collect(),
+        group_labels: &notice.notification.group_labels,
         common_labels: notice.common(|alert| &alert.labels),
         common_annotations: notice.common(|alert| &alert.annotations),
-        external_url: &notice.external_url,
+        external_url: notice.external_url,
         version: "4",
-        group_key: &notice.group_key,
-        truncated_alerts: notice.truncated,
+        group_key: &notice.notification.group_key,
+        truncated_alerts: notice.notification.truncated,
     })
 }
 
-fn alert(alert: &NoticeAlert) -> Alert<'_> {
+fn alert<'a>(alert: &'a NotifiedAlert, external_url: &str) -> Alert<'a> {
     Alert {
         status: if alert.is_firing() { "firing" } else { "resolved" },
         labels: &alert.labels,
         annotations: &alert.annotations,
         starts_at: alert.starts_at.to_string(),
         ends_at: alert.ends_at.map_or_else(|| NO_END.to_owned(), |at| at.to_string()),
-        generator_url: &alert.generator_url,
+        generator_url: rule_url(external_url, alert),
         fingerprint: fingerprint(&alert.labels),
     }
 }

@@ -13,7 +13,7 @@ const TEXT_BYTES_MAX: usize = 4_096;
 /// Too many messages in a minute.
 const BUSY: [i64; 1] = [45_009];
 
-pub(super) fn body(notice: &Notice) -> Vec<u8> {
+pub(super) fn body(notice: &Notice<'_>) -> Vec<u8> {
     let colour = if notice.is_firing() { "warning" } else { "info" };
     let heading = format!("<font color=\"{colour}\">{}</font>", without_markdown(&title(notice)));
     let all: Vec<String> = std::iter::once(heading).chain(paragraphs(notice, &STYLE)).collect();

@@ -1,8 +1,12 @@
 use super::*;
 use crate::machine::{Draft, Expected, Machine};
 use crate::model::alert::{
-    AlertChange, Inhibition, Matcher, NotificationId, Origin, ReceiverKind, Routing, Severity, Silence,
+    AlertChange, AlertPhase, Inhibition, Matcher, NotificationId, Origin, ReceiverKind, Routing, Severity,
+    Silence,
 };
+
+/// Where the pages are.
+const URL: &str = "https://mq.example";
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp(1_700_000_000_000 + seconds * 1_000)
@@ -33,7 +37,7 @@ fn change(name: &str, severity: Severity, phase: Option<AlertPhase>) -> AlertCha
 
 /// Plans and queues; who is told of what.
 fn tell(draft: &mut Draft, seconds: u64) -> Vec<(String, String)> {
-    let Told { planned, forgotten } = plan(draft.machine().alerting(), at(seconds));
+    let Told { planned, forgotten } = plan(draft.machine().alerting(), at(seconds), URL);
     let name = |alert: &NotifiedAlert| {
         let end = if alert.ends_at.is_some() { " ended" } else { "" };
         format!("{}{end}", alert.labels["alertname"])
@@ -106,11 +110,11 @@ fn what_no_way_leads_to_any_more_is_forgotten() {
 #[test]
 fn an_alertmanager_hears_again_of_what_it_was_told() {
     let mut draft = firing(&[("A", Severity::Warning), ("B", Severity::Warning)]);
-    let again = |draft: &Draft, receiver| firing_for(draft.machine().alerting(), receiver, at(90)).len();
+    let again = |draft: &Draft, receiver| firing_for(draft.machine().alerting(), receiver, at(90), URL).len();
     assert_eq!(again(&draft, "ops"), 0, "it was told nothing yet");
     tell(&mut draft, 30);
     assert_eq!((again(&draft, "ops"), again(&draft, "op")), (2, 0));
-    let soon = firing_for(draft.machine().alerting(), "ops", at(89));
+    let soon = firing_for(draft.machine().alerting(), "ops", at(89), URL);
     assert_eq!(soon.len(), 0, "it was just told");
     draft.change_alerts(vec![change("B", Severity::Warning, Some(AlertPhase::Pending { since: at(35) }))]);
     assert_eq!(again(&draft, "ops"), 1);
@@ -130,4 +134,17 @@ fn a_receiver_fails_from_the_first_that_it_did_not_take() {
     assert_eq!(attempt(&mut draft, 2, 50, true), 0, "it took what was tried last");
     assert_eq!(attempt(&mut draft, 1, 60, false), 50, "and then not");
     assert_eq!(attempt(&mut draft, 1, 70, true), 0);
+}
+
+#[test]
+fn a_runbook_that_the_broker_serves_is_told_with_its_whole_address() {
+    for (written, told) in
+        [("/runbooks/Lag", "https://mq.example/runbooks/Lag"), ("https://a/b", "https://a/b")]
+    {
+        let mut alert =
+            as_told(&change("Lag", Severity::Info, Some(AlertPhase::Firing { since: at(0) })).to.unwrap());
+        alert.annotations.insert("runbook_url".to_owned(), written.to_owned());
+        make_links_whole(&mut alert, URL);
+        assert_eq!(alert.annotation("runbook_url"), told);
+    }
 }
