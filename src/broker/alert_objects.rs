@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::machine::{Alerting, Expected, Machine, PlannedNotification, PutDone, Refusal};
+use crate::machine::{Alerting, Expected, PlannedNotification, PutDone, Refusal};
+use crate::model::AlertName;
 use crate::model::alert::{
     AlertChange, AlertRule, Delivery, NotificationId, Origin, Receiver, Routing, Silence, SilenceId,
 };
-use crate::model::{AlertName, Timestamp};
 
-use super::clock;
 use super::error::BrokerError;
 use super::handle::Broker;
 
@@ -17,12 +16,6 @@ impl Broker {
     #[must_use]
     pub fn alerting(&self) -> Alerting {
         self.core.machine.read(|machine| machine.alerting().clone())
-    }
-
-    /// Log time as far as this node knows it: what silences and deliveries are measured by.
-    #[must_use]
-    pub fn log_time(&self) -> Timestamp {
-        clock::wall_time().max(self.core.machine.read(Machine::now))
     }
 
     /// Makes or changes a rule.

@@ -14,7 +14,6 @@ use crate::model::{JobId, Millis, TopicName};
 use super::clock::{self, LogClock};
 use super::error::BrokerError;
 use super::handle::Broker;
-use super::look::page;
 use super::produce::no_room;
 use super::redrive::{Fit, Judge, LETTER_BYTES};
 use super::views::{JobView, Page};
@@ -66,7 +65,7 @@ impl Broker {
     pub fn jobs(&self, cursor: Option<JobId>, limit: usize) -> Page<JobView> {
         let machine = self.core.machine.snapshot();
         let rows = machine.jobs_before(cursor);
-        page(rows, limit, |(id, _)| id.to_string(), |(id, job)| job_view(&machine, id, job))
+        Page::of(rows, limit, |(id, _)| id.to_string(), |(id, job)| job_view(&machine, id, job))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::{
 
 use super::error::BrokerError;
 use super::handle::Broker;
-use super::look::{dead_letter_view, find_group, page};
+use super::look::{dead_letter_view, find_group};
 use super::read;
 use super::redrive::{Fit, Judge};
 use super::views::{DeadLetterView, FailureView, Page};
@@ -74,7 +74,7 @@ impl Broker {
     ) -> Page<(GroupName, u64)> {
         let machine = self.core.machine.snapshot();
         let rows = machine.groups_after(after).filter(|(_, group)| !group.dead.is_empty());
-        page(
+        Page::of(
             rows,
             limit,
             |(_, group)| group.name.to_string(),

@@ -33,7 +33,7 @@ impl Broker {
         let machine = self.core.machine.snapshot();
         let after = cursor.and_then(|name| name.parse().ok());
         let rows = machine.topics_after(after.as_ref());
-        page(rows, limit, |(_, topic)| topic.name.to_string(), |row| topic_view(&machine, row))
+        Page::of(rows, limit, |(_, topic)| topic.name.to_string(), |row| topic_view(&machine, row))
     }
 
     /// The first topics in name order, by name only.
@@ -76,7 +76,7 @@ impl Broker {
         let rows = machine.groups_after(after.as_ref());
         let mut looking = (Budget::for_a_look(), self.core.clients.members());
         let view = |row| self.group_view(&machine, row, &mut looking);
-        page(rows, limit, |(_, group)| group.name.to_string(), view)
+        Page::of(rows, limit, |(_, group)| group.name.to_string(), view)
     }
 
     fn group_view(
@@ -246,7 +246,7 @@ impl Broker {
                 std::ops::Bound::Unbounded,
             ))
             .map(|(position, dead)| (*position, dead));
-        Ok(page(
+        Ok(Page::of(
             rows,
             limit,
             |(position, _)| MessageId::new(*position).to_string(),
@@ -355,24 +355,4 @@ pub(super) fn dead_letter_view(
         failures,
         failures_total: dead.history.as_deref().map_or(0, |history| history.total),
     }
-}
-
-/// Makes one page of `rows`; a cursor follows when there are more.
-pub(super) fn page<R, V>(
-    rows: impl Iterator<Item = R>,
-    limit: usize,
-    cursor: impl Fn(&R) -> String,
-    mut view: impl FnMut(R) -> V,
-) -> Page<V> {
-    let mut page = Page { rows: Vec::new(), next_cursor: None };
-    let mut last = None;
-    for row in rows {
-        if page.rows.len() == limit {
-            page.next_cursor = last;
-            break;
-        }
-        last = Some(cursor(&row));
-        page.rows.push(view(row));
-    }
-    page
 }

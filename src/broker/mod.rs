@@ -50,7 +50,9 @@ mod trails;
 mod views;
 mod waiters;
 
-pub use alerting::{AlertingFromFile, AlertingOptions, PreviewedObject, ReceiverTest, RulePreview};
+pub use alerting::{
+    AlertValues, AlertingFromFile, AlertingOptions, PreviewedObject, ReceiverTest, RulePreview,
+};
 pub use backup::Backup;
 pub use clients::{ClientSocket, Connected, Dismissed, Receiving};
 pub use error::BrokerError;

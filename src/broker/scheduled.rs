@@ -10,7 +10,7 @@ use crate::model::{CANDIDATES_MAX, MessageId, Position, QueueNo, Timestamp, Topi
 use super::core::Core;
 use super::error::BrokerError;
 use super::handle::Broker;
-use super::look::{BROWSE_BYTES_MAX, find_topic, page};
+use super::look::{BROWSE_BYTES_MAX, find_topic};
 use super::read::{self, StoredMessage};
 use super::views::Page;
 
@@ -118,7 +118,7 @@ impl Broker {
         let machine = self.core.machine.snapshot();
         let rows = machine.topics_after(after).filter(|(_, topic)| !topic.schedule.is_empty());
         let row = |(_, topic): (TopicId, &Topic)| (topic.name.clone(), topic.schedule.len() as u64);
-        page(rows, limit, |(_, topic)| topic.name.to_string(), row)
+        Page::of(rows, limit, |(_, topic)| topic.name.to_string(), row)
     }
 
     /// Takes a scheduled message back, for good. To cancel one that is cancelled already, and known to be, is no error:

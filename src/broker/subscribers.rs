@@ -5,7 +5,7 @@ use crate::model::{GroupName, TopicName};
 use super::clock;
 use super::error::BrokerError;
 use super::handle::Broker;
-use super::look::{find_topic, page};
+use super::look::find_topic;
 use super::tally::Budget;
 use super::views::{GroupTopicView, Page};
 
@@ -44,7 +44,7 @@ impl Broker {
         });
         let now = clock::wall_time().max(machine.now());
         let mut budget = Budget::for_a_look();
-        Ok(page(
+        Ok(Page::of(
             rows,
             limit,
             |(_, group, _)| group.name.to_string(),

@@ -21,6 +21,28 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
+impl<V> Page<V> {
+    /// At most `limit` of `rows`; a cursor follows when there are more.
+    pub fn of<R>(
+        rows: impl Iterator<Item = R>,
+        limit: usize,
+        cursor: impl Fn(&R) -> String,
+        mut view: impl FnMut(R) -> V,
+    ) -> Page<V> {
+        let mut page = Page { rows: Vec::new(), next_cursor: None };
+        let mut last = None;
+        for row in rows {
+            if page.rows.len() == limit {
+                page.next_cursor = last;
+                break;
+            }
+            last = Some(cursor(&row));
+            page.rows.push(view(row));
+        }
+        page
+    }
+}
+
 /// A topic.
 #[derive(Clone, Debug)]
 pub struct TopicView {

@@ -3,9 +3,8 @@
 
 use std::fmt::Write as _;
 
-use crate::broker::Broker;
 use crate::model::Timestamp;
-use crate::observe::history::{Curves, Measure, Subject, Window};
+use crate::observe::history::{Curves, Measure, Subject};
 
 /// The drawing, in its own units.
 const WIDTH: f32 = 600.0;
@@ -32,17 +31,14 @@ pub(super) struct Chart {
     pub(super) rows: Vec<(Timestamp, String)>,
 }
 
-/// The charts of a subject over the last ten minutes, one for each of `wanted`.
-pub(super) fn charts(broker: &Broker, subject: &Subject, wanted: &[(Measure, &'static str)]) -> Vec<Chart> {
-    let measures: Vec<Measure> = wanted.iter().map(|(measure, _)| *measure).collect();
-    let Ok(found) = broker.history(subject, &measures, Window::TenMinutes) else { return Vec::new() };
+/// The charts of a subject, one for each of `wanted`, out of what is remembered of the last ten minutes.
+pub(super) fn charts(curves: &Curves, subject: &Subject, wanted: &[(Measure, &'static str)]) -> Vec<Chart> {
     let about = match subject {
         Subject::Node => String::new(),
         Subject::Topic(name) => format!("topic={name}&"),
         Subject::Group(name) => format!("group={name}&"),
     };
-    let chart =
-        |(measure, title): &(Measure, &'static str)| Chart::of(&found.curves, (*measure, *title), &about);
+    let chart = |(measure, title): &(Measure, &'static str)| Chart::of(curves, (*measure, *title), &about);
     wanted.iter().map(chart).collect()
 }
 

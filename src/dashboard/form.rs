@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use super::desk::Desk;
 use super::fields::Fields;
+use super::format;
 use super::visit::{FormError, Visit};
 use super::words::Common;
 
@@ -26,6 +27,14 @@ pub(super) struct Form {
     pub(super) headers: HeaderMap,
     /// Who asks, for the answer.
     pub(super) visit: Visit,
+}
+
+/// Whether the name was typed of what is to be destroyed; else what is wrong.
+pub(super) fn confirmed(fields: &Fields, visit: &Visit, name: &str) -> Result<(), FormError> {
+    if fields.one("confirm").map(str::trim) == Some(name) {
+        return Ok(());
+    }
+    Err(FormError::new(format::with(visit.common().confirm_wrong, &[&name])))
 }
 
 impl FromRequest<Desk> for Form {

@@ -147,7 +147,7 @@ fn gather(broker: &Broker, about: &About, frame: Frame, visit: &Visit) -> Result
         // A log is never empty: it holds at least how it began.
         log_bytes: Some(node.log_bytes).filter(|bytes| *bytes > 0),
         free_bytes: Some(node.free_bytes).filter(|bytes| *bytes > 0),
-        charts: chart::charts(broker, &Subject::Node, &charts),
+        charts: chart::charts(&past.curves, &Subject::Node, &charts),
         worst: worst(broker),
         firing: firing.into_iter().take(WORST).collect(),
         is_empty: broker.topic_names(1).is_empty(),
@@ -158,11 +158,9 @@ fn gather(broker: &Broker, about: &About, frame: Frame, visit: &Visit) -> Result
 /// Rule and summary of every alert that fires, the worst first.
 fn firing(broker: &Broker) -> Vec<(String, String)> {
     let alerting = broker.alerting();
-    let firing = alerting.alerts().filter(|(_, alert)| matches!(alert.phase, AlertPhase::Firing { .. }));
-    let mut firing: Vec<_> = firing.collect();
-    firing.sort_by_key(|(_, alert)| std::cmp::Reverse(alert.severity));
+    let firing = alerting.alerts_by_urgency().into_iter().filter(|(_, alert)| alert.is_firing());
     let summary = |alert: &crate::model::alert::Alert| alert.annotations.get("summary").cloned();
-    firing.into_iter().map(|(key, alert)| (key.rule.clone(), summary(alert).unwrap_or_default())).collect()
+    firing.map(|(key, alert)| (key.rule.clone(), summary(alert).unwrap_or_default())).collect()
 }
 
 fn health(

@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use super::desk::Desk;
-use super::fields::{FieldError, address};
-use super::form::Form;
-use super::format::{self, filters};
+use super::fields::address;
+use super::form::{Form, confirmed};
+use super::format::filters;
 use super::frame::{Frame, Section};
 use super::messages::MessageRow;
 use super::visit::Visit;
@@ -144,9 +144,7 @@ async fn cancel(State(desk): State<Desk>, Path(id): Path<String>, form: Form) ->
         Ok(stored) => stored,
         Err(error) => return visit.failed(&desk, &error),
     };
-    if fields.one("confirm").map(str::trim) != Some(stored.topic.as_str()) {
-        let text = format::with(visit.common().confirm_wrong, &[&stored.topic]);
-        let error = FieldError::new("confirm", text).into();
+    if let Err(error) = confirmed(&fields, &visit, stored.topic.as_str()) {
         return asked(&desk, visit.again(format!("/scheduled/{id}/cancel"), fields, &error), &id).await;
     }
     match desk.broker.cancel(message).await {

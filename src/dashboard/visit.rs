@@ -137,7 +137,7 @@ impl Visit {
         self.oops(desk, oops::status_of(error), &error.to_string())
     }
 
-    /// Leads on to `path` with `pairs`, after a form was done. `note` is the key of what the page says then.
+    /// Leads on to `path`, after a form was done. `note` is the key of what the page says then.
     pub(super) fn lead_on(&self, path: &str, note: &'static str) -> Response {
         let to = address(path, [(NOTE, Some(note))]);
         match HeaderValue::try_from(to) {

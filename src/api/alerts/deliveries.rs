@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use super::super::extract::{Answer, Call, json, list};
 use super::super::json_out::Json;
 use super::super::options::Api;
-use super::{missing, page};
+use super::missing;
+use crate::broker::Page;
 use crate::model::alert::{Notification, NotificationId};
 
 /// `GET /v1/alerts/deliveries`: the newest first.
@@ -19,7 +20,7 @@ pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
     let behind = |id: NotificationId| after.is_none_or(|after| id < after);
     let wanted = |it: &Notification| receiver.as_ref().is_none_or(|receiver| it.receiver == *receiver);
     let fitting = alerting.notifications().rev().filter(|(id, it)| behind(*id) && wanted(it));
-    let rows = page(fitting, limit, |(id, _)| id.to_string());
+    let rows = Page::of(fitting, limit, |(id, _)| id.to_string(), |row| row);
     Ok(list("deliveries", &rows, |out, (id, it)| write(out, *id, it)))
 }
 

@@ -14,17 +14,7 @@ use axum::routing::{get, post};
 use super::json_out::Json;
 use super::options::Api;
 use super::problem::Problem;
-use crate::broker::Page;
 use crate::machine::Refusal;
-
-/// The rows behind `after` that fit on one page.
-fn page<T>(rows: impl Iterator<Item = T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
-    let mut rows: Vec<T> = rows.take(limit + 1).collect();
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next_cursor = rows.last().filter(|_| more).map(cursor);
-    Page { rows, next_cursor }
-}
 
 /// The fields of an object that is shown as it is kept.
 fn write_fields(out: &mut Json, value: &impl serde::Serialize) {

@@ -10,7 +10,8 @@ use super::super::extract::{Answer, Call, json, list, read_json};
 use super::super::json_out::Json;
 use super::super::options::Api;
 use super::super::topics::{put_status, refused_setting};
-use super::{missing, page, write_fields};
+use super::{missing, write_fields};
+use crate::broker::Page;
 use crate::machine::Placed;
 use crate::model::AlertName;
 use crate::model::alert::{AlertRule, Origin};
@@ -22,7 +23,7 @@ pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
     call.query.finish()?;
     let alerting = api.broker.alerting();
     let rows = alerting.rules().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
-    let rows = page(rows, limit, |(name, _)| name.to_string());
+    let rows = Page::of(rows, limit, |(name, _)| name.to_string(), |row| row);
     Ok(list("rules", &rows, |out, (name, placed)| write_rule(out, name, placed)))
 }
 

@@ -8,7 +8,8 @@ use super::super::extract::{Answer, Call, json, list, read_json};
 use super::super::json_out::Json;
 use super::super::options::Api;
 use super::super::topics::refused_setting;
-use super::{missing, page, write_fields};
+use super::{missing, write_fields};
+use crate::broker::Page;
 use crate::model::alert::{Silence, SilenceId};
 
 /// `GET /v1/alerts/silences`: the newest first.
@@ -16,9 +17,9 @@ pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
     let limit = call.query.limit()?;
     let after = call.query.cursor::<SilenceId>("silences")?;
     call.query.finish()?;
-    let (alerting, now) = (api.broker.alerting(), api.broker.log_time());
+    let (alerting, now) = (api.broker.alerting(), api.broker.now());
     let rows = alerting.silences().rev().filter(|(id, _)| after.is_none_or(|after| *id < after));
-    let rows = page(rows, limit, |(id, _)| id.to_string());
+    let rows = Page::of(rows, limit, |(id, _)| id.to_string(), |row| row);
     Ok(list("silences", &rows, |out, (id, silence)| write_silence(out, *id, silence, silence.state(now))))
 }
 
@@ -47,7 +48,7 @@ pub(super) async fn end(State(api): State<Api>, call: Call) -> Answer {
 }
 
 fn silence_json(api: &Api, id: SilenceId, status: StatusCode) -> Answer {
-    let (alerting, now) = (api.broker.alerting(), api.broker.log_time());
+    let (alerting, now) = (api.broker.alerting(), api.broker.now());
     let silence = alerting.silence(id).ok_or_else(|| missing("silence", id))?;
     let mut out = Json::with_capacity(512);
     write_silence(&mut out, id, silence, silence.state(now));

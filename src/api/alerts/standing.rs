@@ -1,17 +1,15 @@
 //! Alerts as they stand.
 
-use std::cmp::Reverse;
-
 use axum::extract::State;
 
 use super::super::extract::{Answer, Call, list};
 use super::super::json_out::Json;
 use super::super::options::Api;
 use super::super::problem::Problem;
-use super::page;
-use crate::model::alert::{Alert, AlertKey, AlertPhase, Severity, SilenceId};
+use crate::broker::Page;
+use crate::model::alert::{Alert, AlertKey, AlertPhase, Quantity, Severity, SilenceId};
 
-/// `GET /v1/alerts`: those that fire first, then by rule.
+/// `GET /v1/alerts`: those that fire first, the worst first.
 pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
     let limit = call.query.limit()?;
     let after = call.query.cursor::<usize>("alerts")?.unwrap_or(0);
@@ -29,33 +27,26 @@ pub(super) async fn index(State(api): State<Api>, mut call: Call) -> Answer {
         return Err(Problem::parameter("severity", "must be info, warning or critical"));
     }
     let alerting = api.broker.alerting();
-    let now = api.broker.log_time();
+    let now = api.broker.now();
     let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-    let mut alerts: Vec<(&AlertKey, &Alert)> = alerting
-        .alerts()
-        .map(|(key, alert)| (key, &**alert))
-        .filter(|(key, alert)| {
-            is(&state, alert.phase.as_str()) && is(&severity, alert.severity.as_str()) && is(&rule, &key.rule)
-        })
-        .collect();
-    alerts.sort_by_key(|(_, alert)| (rank(alert.phase), Reverse(alert.severity)));
-    let rows = alerts.into_iter().enumerate().skip(after);
-    let rows = page(rows, limit, |(at, _)| (at + 1).to_string());
-    Ok(list("alerts", &rows, |out, (_, (key, alert))| {
-        let silenced = alerting.silences().find(|(_, silence)| silence.quiets(&alert.labels, now));
-        write_alert(out, (key, alert), silenced.map(|(id, _)| id));
+    let alerts = alerting.alerts_by_urgency().into_iter().filter(|(key, alert)| {
+        is(&state, alert.phase.as_str()) && is(&severity, alert.severity.as_str()) && is(&rule, &key.rule)
+    });
+    // What changes between two pages may be seen twice or not at all: a cursor is a place in the list.
+    let rows = alerts.enumerate().skip(after);
+    let rows = Page::of(rows, limit, |(at, _)| (at + 1).to_string(), |(_, row)| row);
+    let values = api.broker.alert_values();
+    Ok(list("alerts", &rows, |out, (key, alert)| {
+        let silenced = alerting.silenced_by(&alert.labels, now);
+        write_alert(out, (key, alert), (values.of(key, alert), silenced));
     }))
 }
 
-fn rank(phase: AlertPhase) -> u8 {
-    match phase {
-        AlertPhase::Firing { .. } => 0,
-        AlertPhase::Pending { .. } => 1,
-        AlertPhase::Resolved { .. } => 2,
-    }
-}
-
-fn write_alert(out: &mut Json, (key, alert): (&AlertKey, &Alert), silenced: Option<SilenceId>) {
+fn write_alert(
+    out: &mut Json,
+    (key, alert): (&AlertKey, &Alert),
+    (value, silenced): (Option<Quantity>, Option<SilenceId>),
+) {
     out.open();
     out.text_field("rule", &key.rule);
     out.text_field("state", alert.phase.as_str());
@@ -75,7 +66,7 @@ fn write_alert(out: &mut Json, (key, alert): (&AlertKey, &Alert), silenced: Opti
     out.key("ended_at");
     out.maybe_text(ended.map(|at| at.to_string()).as_deref());
     out.key("value");
-    out.value(&alert.value);
+    out.value(&value);
     out.key("silenced_by");
     out.maybe_text(silenced.map(|id| id.to_string()).as_deref());
     out.key("labels");

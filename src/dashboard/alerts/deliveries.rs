@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::{Part, parts};
-use crate::broker::Broker;
+use crate::broker::{Broker, Page};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::address;
 use crate::dashboard::form::Form;
@@ -89,10 +89,10 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
         let alerting = broker.alerting();
         let after = visit.fields.parsed::<NotificationId>("cursor").ok().flatten();
         let behind = |id: NotificationId| after.is_none_or(|after| id < after);
-        let rows = alerting.notifications().rev().filter(|(id, _)| behind(*id)).take(ROWS);
-        let rows: Vec<Row> = rows.map(|(id, notification)| Row::of(id, notification, words)).collect();
-        let last = rows.last().filter(|_| rows.len() == ROWS).map(|row| row.id.to_string());
-        let next = last.map(|id| address("/alerts/deliveries", [("cursor", Some(id.as_str()))]));
+        let found = alerting.notifications().rev().filter(|(id, _)| behind(*id));
+        let Page { rows, next_cursor } =
+            Page::of(found, ROWS, |(id, _)| id.to_string(), |(id, it)| Row::of(id, it, words));
+        let next = next_cursor.map(|id| address("/alerts/deliveries", [("cursor", Some(id.as_str()))]));
         Ok(DeliveriesPage { frame, words, parts: parts(words, "/alerts/deliveries"), rows, next })
     };
     visit.show(&desk, Section::Alerts, gather).await

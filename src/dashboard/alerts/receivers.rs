@@ -11,7 +11,7 @@ use super::{Part, parts};
 use crate::broker::{Broker, ReceiverTest};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::Fields;
-use crate::dashboard::form::Form;
+use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::settings::{self, Sent, SettingsForm};
@@ -183,13 +183,15 @@ async fn delete(State(desk): State<Desk>, Path(receiver): Path<String>, form: Fo
     let Ok(name) = receiver.parse::<AlertName>() else {
         return visit.oops(&desk, StatusCode::NOT_FOUND, &receiver);
     };
-    let error = if fields.one("confirm").map(str::trim) == Some(name.as_str()) {
-        match desk.broker.delete_receiver(name, Origin::Api, Expected::Anything).await {
-            Ok(()) => return visit.lead_on("/alerts/receivers", "done"),
-            Err(error) => error.into(),
+    let done = match confirmed(&fields, &visit, name.as_str()) {
+        Ok(()) => {
+            desk.broker.delete_receiver(name, Origin::Api, Expected::Anything).await.map_err(FormError::from)
         }
-    } else {
-        FormError::new(format::with(visit.common().confirm_wrong, &[&name]))
+        Err(error) => Err(error),
+    };
+    let error = match done {
+        Ok(()) => return visit.lead_on("/alerts/receivers", "done"),
+        Err(error) => error,
     };
     shown(&desk, visit.again("/alerts/receivers", Fields::default(), &error), Shown::default()).await
 }

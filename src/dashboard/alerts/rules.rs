@@ -12,7 +12,7 @@ use super::{Part, parts};
 use crate::broker::{Broker, RulePreview};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::Fields;
-use crate::dashboard::form::Form;
+use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::settings::{self, Sent, SettingsForm};
@@ -203,13 +203,17 @@ async fn delete(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) 
     let Ok(name) = rule.parse::<AlertName>() else {
         return visit.oops(&desk, StatusCode::NOT_FOUND, &rule);
     };
-    let error = if fields.one("confirm").map(str::trim) == Some(name.as_str()) {
-        match desk.broker.delete_alert_rule(name.clone(), Origin::Api, Expected::Anything).await {
-            Ok(()) => return visit.lead_on("/alerts/rules", "done"),
-            Err(error) => error.into(),
-        }
-    } else {
-        FormError::new(format::with(visit.common().confirm_wrong, &[&name]))
+    let done = match confirmed(&fields, &visit, name.as_str()) {
+        Ok(()) => desk
+            .broker
+            .delete_alert_rule(name.clone(), Origin::Api, Expected::Anything)
+            .await
+            .map_err(FormError::from),
+        Err(error) => Err(error),
+    };
+    let error = match done {
+        Ok(()) => return visit.lead_on("/alerts/rules", "done"),
+        Err(error) => error,
     };
     shown_with(&desk, visit.again(format!("/alerts/rules/{name}"), Fields::default(), &error), name, None)
         .await

@@ -1,5 +1,7 @@
 //! `/alerts/silences`: the newest first, also those that are over.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
@@ -8,7 +10,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::{Part, parts};
-use crate::broker::Broker;
+use crate::broker::{Broker, Page};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::address;
 use crate::dashboard::form::Form;
@@ -17,7 +19,7 @@ use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::visit::Visit;
 use crate::dashboard::words::Alerts;
 use crate::model::Timestamp;
-use crate::model::alert::{Matcher, SilenceId};
+use crate::model::alert::{Matcher, Silence, SilenceId};
 
 /// Silences of one page.
 const ROWS: usize = 50;
@@ -57,25 +59,23 @@ fn shown(matchers: &[Matcher]) -> String {
 async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
     let gather = |broker: &Broker, frame, visit: &Visit| {
         let words = Alerts::of(visit.lang);
-        let (alerting, now) = (broker.alerting(), broker.log_time());
+        let (alerting, now) = (broker.alerting(), broker.now());
         let after = visit.fields.parsed::<SilenceId>("cursor").ok().flatten();
         let behind = |id: SilenceId| after.is_none_or(|after| id < after);
-        let rows = alerting.silences().rev().filter(|(id, _)| behind(*id)).take(ROWS);
-        let rows: Vec<Row> = rows
-            .map(|(id, silence)| Row {
-                id,
-                matchers: shown(&silence.matchers),
-                state: silence.state(now),
-                tone: if silence.is_active(now) { "wait" } else { "" },
-                is_over: silence.ends_at <= now,
-                from: silence.starts_at,
-                until: silence.ends_at,
-                made_by: silence.created_by.clone(),
-                comment: silence.comment.clone(),
-            })
-            .collect();
-        let last = rows.last().filter(|_| rows.len() == ROWS).map(|row| row.id.to_string());
-        let next = last.map(|id| address("/alerts/silences", [("cursor", Some(id.as_str()))]));
+        let found = alerting.silences().rev().filter(|(id, _)| behind(*id));
+        let row = |(id, silence): (SilenceId, &Arc<Silence>)| Row {
+            id,
+            matchers: shown(&silence.matchers),
+            state: silence.state(now),
+            tone: if silence.is_active(now) { "wait" } else { "" },
+            is_over: silence.ends_at <= now,
+            from: silence.starts_at,
+            until: silence.ends_at,
+            made_by: silence.created_by.clone(),
+            comment: silence.comment.clone(),
+        };
+        let Page { rows, next_cursor } = Page::of(found, ROWS, |(id, _)| id.to_string(), row);
+        let next = next_cursor.map(|id| address("/alerts/silences", [("cursor", Some(id.as_str()))]));
         Ok(SilencesPage { frame, words, parts: parts(words, "/alerts/silences"), rows, next })
     };
     visit.show(&desk, Section::Alerts, gather).await

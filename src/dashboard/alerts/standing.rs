@@ -1,7 +1,5 @@
 //! `/alerts`: those that fire or may soon, and the last that are over; each can be silenced where it stands.
 
-use std::cmp::Reverse;
-
 use askama::Template;
 use axum::Router;
 use axum::extract::State;
@@ -9,7 +7,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::{Part, parts};
-use crate::broker::Broker;
+use crate::broker::{AlertValues, Broker};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::Fields;
 use crate::dashboard::form::Form;
@@ -17,7 +15,8 @@ use crate::dashboard::format::filters;
 use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Alerts;
-use crate::model::alert::{Alert, AlertKey, AlertPhase, Matcher, Severity, Silence};
+use crate::machine::Alerting;
+use crate::model::alert::{Alert, AlertKey, AlertPhase, Matcher, Silence};
 use crate::model::{Millis, Timestamp};
 use crate::observe::rules::{from_quantity, shown};
 
@@ -61,8 +60,15 @@ struct Row {
     is_over: bool,
 }
 
-fn row(broker: &Broker, words: &'static Alerts, (key, alert): (&AlertKey, &Alert), now: Timestamp) -> Row {
-    let alerting = broker.alerting();
+/// What all rows are made from.
+struct Look {
+    alerting: Alerting,
+    values: AlertValues,
+    now: Timestamp,
+}
+
+fn row(look: &Look, words: &'static Alerts, (key, alert): (&AlertKey, &Alert)) -> Row {
+    let alerting = &look.alerting;
     let (state, tone, since) = match alert.phase {
         AlertPhase::Pending { since } => (words.pending, "wait", since),
         AlertPhase::Firing { since } => (words.firing, "alarm", since),
@@ -70,7 +76,7 @@ fn row(broker: &Broker, words: &'static Alerts, (key, alert): (&AlertKey, &Alert
     };
     let metric =
         key.rule.parse().ok().and_then(|name| alerting.rule(&name)).map(|placed| placed.value.metric);
-    let value = alert.value.map(from_quantity);
+    let value = look.values.of(key, alert).map(from_quantity);
     let annotation = |name: &str| alert.annotations.get(name).cloned();
     Row {
         rule: key.rule.clone(),
@@ -85,7 +91,7 @@ fn row(broker: &Broker, words: &'static Alerts, (key, alert): (&AlertKey, &Alert
         summary: annotation("summary").unwrap_or_default(),
         // Only what leads to a page: a text of a stranger must not become a script.
         runbook: annotation("runbook_url").filter(|url| url.starts_with('/') || url.starts_with("https://")),
-        is_silenced: alerting.silences().any(|(_, silence)| silence.quiets(&alert.labels, now)),
+        is_silenced: alerting.silenced_by(&alert.labels, look.now).is_some(),
         is_over: matches!(alert.phase, AlertPhase::Resolved { .. }),
     }
 }
@@ -93,21 +99,15 @@ fn row(broker: &Broker, words: &'static Alerts, (key, alert): (&AlertKey, &Alert
 async fn show(State(desk): State<Desk>, visit: Visit) -> Response {
     let gather = |broker: &Broker, frame, visit: &Visit| {
         let words = Alerts::of(visit.lang);
-        let (alerting, now) = (broker.alerting(), broker.log_time());
-        let mut alerts: Vec<_> = alerting.alerts().map(|(key, alert)| (key, &**alert)).collect();
-        let rank = |phase: AlertPhase| match phase {
-            AlertPhase::Firing { .. } => 0,
-            AlertPhase::Pending { .. } => 1,
-            AlertPhase::Resolved { .. } => 2,
-        };
-        alerts.sort_by_key(|(_, alert)| (rank(alert.phase), Reverse::<Severity>(alert.severity)));
+        let look = Look { alerting: broker.alerting(), values: broker.alert_values(), now: broker.now() };
+        let alerts = look.alerting.alerts_by_urgency();
         Ok(AlertsPage {
             frame,
             words,
             parts: parts(words, "/alerts"),
             more: alerts.len().saturating_sub(ROWS),
-            rows: alerts.into_iter().take(ROWS).map(|one| row(broker, words, one, now)).collect(),
-            no_receivers: alerting.receivers().next().is_none(),
+            rows: alerts.into_iter().take(ROWS).map(|(key, alert)| row(&look, words, (key, alert))).collect(),
+            no_receivers: look.alerting.receivers().next().is_none(),
             created_by: visit.fields.kept("created_by").to_owned(),
             comment: visit.fields.kept("comment").to_owned(),
         })
@@ -139,7 +139,7 @@ fn asked(fields: &Fields, now: Timestamp) -> Result<Silence, FormError> {
 
 async fn silence(State(desk): State<Desk>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let made = match asked(&fields, desk.broker.log_time()) {
+    let made = match asked(&fields, desk.broker.now()) {
         Ok(silence) => desk.broker.make_silence(silence).await.map_err(FormError::from),
         Err(error) => Err(error),
     };

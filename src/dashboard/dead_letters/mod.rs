@@ -12,8 +12,8 @@ use axum::routing::{get, post};
 
 use super::desk::Desk;
 use super::fields::{Fields, address};
-use super::form::Form;
-use super::format::{self, filters};
+use super::form::{Form, confirmed};
+use super::format::filters;
 use super::frame::{Frame, Section};
 use super::visit::{FormError, Visit};
 use super::words;
@@ -191,8 +191,7 @@ async fn redriven(
 async fn purge(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
     let Ok(group) = group.parse::<GroupName>() else { return no_group(&desk, &visit) };
-    if fields.one("confirm").map(str::trim) != Some(group.as_str()) {
-        let error = FormError::new(format::with(visit.common().confirm_wrong, &[&group]));
+    if let Err(error) = confirmed(&fields, &visit, group.as_str()) {
         return again(&desk, visit, (group, Fields::default()), &error).await;
     }
     match desk.broker.purge_dead_letters(group.clone()).await {

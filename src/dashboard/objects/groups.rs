@@ -14,7 +14,7 @@ use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation, GroupT
 use crate::dashboard::chart::{self, Chart};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::{Fields, address};
-use crate::dashboard::form::Form;
+use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::settings::{self, Sent, SettingsForm};
@@ -178,12 +178,12 @@ fn page(
         (Measure::AckedMessages, words.acked),
         (Measure::FailedDeliveries, words.failed),
     ];
-    let lag = broker.history(&subject, &[Measure::LagMessages], Window::TenMinutes)?;
-    let trend = Trend::of(lag.curves.values(Measure::LagMessages));
+    let past = broker.history(&subject, &wanted.map(|(measure, _)| measure), Window::TenMinutes)?;
+    let trend = Trend::of(past.curves.values(Measure::LagMessages));
     Ok(GroupPage {
         frame,
         words,
-        charts: chart::charts(broker, &subject, &wanted),
+        charts: chart::charts(&past.curves, &subject, &wanted),
         trend: trend
             .per_s
             .map_or_else(|| "–".to_owned(), |rate| format::with(words.trend_rate, &[&format!("{rate:+.1}")])),
@@ -292,13 +292,15 @@ async fn delete(State(desk): State<Desk>, Path(group): Path<String>, form: Form)
     let Ok(name) = group.parse::<GroupName>() else {
         return visit.oops(&desk, StatusCode::NOT_FOUND, &group);
     };
-    let error = if fields.one("confirm").map(str::trim) == Some(name.as_str()) {
-        match desk.broker.delete_group(name.clone(), true, Expected::Anything).await {
-            Ok(()) => return visit.lead_on("/groups", "done"),
-            Err(error) => error.into(),
+    let done = match confirmed(&fields, &visit, name.as_str()) {
+        Ok(()) => {
+            desk.broker.delete_group(name.clone(), true, Expected::Anything).await.map_err(FormError::from)
         }
-    } else {
-        FormError::new(format::with(visit.common().confirm_wrong, &[&name]))
+        Err(error) => Err(error),
+    };
+    let error = match done {
+        Ok(()) => return visit.lead_on("/groups", "done"),
+        Err(error) => error,
     };
     shown(&desk, visit.again(page_of(&name), Fields::default(), &error), name, Forms::default()).await
 }

@@ -12,8 +12,8 @@ use crate::broker::{Broker, BrokerError, SubscriberView, TopicView};
 use crate::dashboard::chart::{self, Chart};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::{Fields, address};
-use crate::dashboard::form::Form;
-use crate::dashboard::format::{self, filters};
+use crate::dashboard::form::{Form, confirmed};
+use crate::dashboard::format::filters;
 use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::settings::{self, Sent, SettingsForm};
 use crate::dashboard::visit::{FormError, Visit};
@@ -164,11 +164,13 @@ fn page(
     let path = page_of(name);
     let wanted =
         [(Measure::ProducedMessages, words.produced), (Measure::ProducedBytes, words.produced_bytes)];
+    let subject = Subject::Topic(name.clone());
+    let past = broker.history(&subject, &wanted.map(|(measure, _)| measure), Window::TenMinutes)?;
     Ok(TopicPage {
         frame,
         words,
         kept: Some(kept(&topic)),
-        charts: chart::charts(broker, &Subject::Topic(name.clone()), &wanted),
+        charts: chart::charts(&past.curves, &subject, &wanted),
         groups: groups.rows,
         first_groups: after.map(|_| path.clone()),
         next_groups: next.map(|next| address(&path, [(GROUPS_AFTER, Some(next))])),
@@ -211,13 +213,15 @@ async fn delete(State(desk): State<Desk>, Path(topic): Path<String>, form: Form)
     let Ok(name) = topic.parse::<TopicName>() else {
         return visit.oops(&desk, StatusCode::NOT_FOUND, &topic);
     };
-    let error = if fields.one("confirm").map(str::trim) == Some(name.as_str()) {
-        match desk.broker.delete_topic(name.clone(), true, Expected::Anything).await {
-            Ok(()) => return visit.lead_on("/topics", "done"),
-            Err(error) => error.into(),
+    let done = match confirmed(&fields, &visit, name.as_str()) {
+        Ok(()) => {
+            desk.broker.delete_topic(name.clone(), true, Expected::Anything).await.map_err(FormError::from)
         }
-    } else {
-        FormError::new(format::with(visit.common().confirm_wrong, &[&name]))
+        Err(error) => Err(error),
+    };
+    let error = match done {
+        Ok(()) => return visit.lead_on("/topics", "done"),
+        Err(error) => error,
     };
     shown(&desk, visit.again(page_of(&name), Fields::default(), &error), name, None).await
 }
