@@ -34,11 +34,11 @@ pub use idempotency::{Fingerprint, KeyHash, RequestKey};
 pub use limits::*;
 pub use message::{Attributes, Message, MessageError, key_hash};
 pub use name::{AlertName, GroupName, NameError, TopicName};
-pub use object::{Object, maybe_object, objects};
+pub use object::{Object, maybe_object, object, objects};
 pub use receipt::Receipt;
 pub use tail_place::TailPlace;
 pub use text::{ParseIdError, beginning};
-pub use time::{Millis, Timestamp, parse_duration};
+pub use time::{Millis, Timestamp, parse_duration, write_duration};
 pub use topic::TopicSettings;
 
 #[cfg(test)]

@@ -28,6 +28,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// For `#[serde(deserialize_with)]`: an object.
+///
+/// # Errors
+/// When it is none, or is refused itself.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::<T>::deserialize(deserializer).map(|Object(value)| value)
+}
+
 /// For `#[serde(deserialize_with)]`: a list of objects.
 ///
 /// # Errors
@@ -52,7 +60,7 @@ pub fn maybe_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 mod tests {
     use super::*;
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Default, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Pair {
         a: u8,
@@ -66,15 +74,20 @@ mod tests {
         pairs: Vec<Pair>,
         #[serde(default, deserialize_with = "maybe_object")]
         pair: Option<Pair>,
+        #[serde(default, deserialize_with = "object")]
+        one: Pair,
     }
 
     #[test]
     fn a_list_of_fields_is_no_object() {
         let holder: Holder =
-            serde_json::from_str(r#"{"pairs":[{"a":1},{"b":3,"a":2}],"pair":{"a":4}}"#).unwrap();
+            serde_json::from_str(r#"{"pairs":[{"a":1},{"b":3,"a":2}],"pair":{"a":4},"one":{"a":5}}"#)
+                .unwrap();
         let pairs: Vec<_> = holder.pairs.iter().chain(&holder.pair).map(|pair| (pair.a, pair.b)).collect();
-        assert_eq!(pairs, [(1, 0), (2, 3), (4, 0)]);
-        for bad in [r#"{"pairs":[[1,2]]}"#, r#"{"pair":[1,2]}"#, r#"{"pairs":[{"a":1,"c":2}]}"#] {
+        assert_eq!((pairs, holder.one.a), (vec![(1, 0), (2, 3), (4, 0)], 5));
+        for bad in
+            [r#"{"pairs":[[1,2]]}"#, r#"{"pair":[1,2]}"#, r#"{"one":[1,2]}"#, r#"{"pairs":[{"a":1,"c":2}]}"#]
+        {
             assert!(serde_json::from_str::<Holder>(bad).is_err(), "{bad}");
         }
         assert!(serde_json::from_str::<Holder>(r#"{"pair":null}"#).unwrap().pair.is_none());

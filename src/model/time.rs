@@ -105,9 +105,35 @@ pub fn parse_duration(text: &str) -> Result<Millis, String> {
     if text.is_empty() { Err(refuse()) } else { Ok(total) }
 }
 
+/// Writes a duration as [`parse_duration`] reads it: `90000` as `1m30s`, `0` as `0s`.
+#[must_use]
+pub fn write_duration(millis: Millis) -> String {
+    const UNITS: [(&str, Millis); 5] =
+        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+    let mut text = String::new();
+    let mut rest = millis;
+    for (unit, length) in UNITS {
+        if rest >= length {
+            text.push_str(&format!("{}{unit}", rest / length));
+            rest %= length;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for (millis, text) in
+            [(0, "0s"), (250, "250ms"), (90_000, "1m30s"), (300_000, "5m"), (93_784_005, "1d2h3m4s5ms")]
+        {
+            assert_eq!(write_duration(millis), text);
+            assert_eq!(parse_duration(text), Ok(millis));
+        }
+    }
 
     #[test]
     fn durations_read_as_people_write_them() {

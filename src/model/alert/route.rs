@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::group::SettingsError;
 use super::super::limits::{ALERT_GROUP_BY_MAX, ALERT_ROUTES_MAX, NAME_BYTES_MAX};
+use super::super::objects;
 use super::super::time::Millis;
 use super::{Labels, Matcher, check_ms};
 
@@ -13,10 +14,10 @@ use super::{Labels, Matcher, check_ms};
 pub struct Routing {
     /// Tried from the first on; an alert takes the first that takes it, and those behind it as long as they `continue`.
     /// With none, every alert goes to every receiver.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     pub routes: Vec<Route>,
     /// Which alerts keep which others quiet.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     pub inhibitions: Vec<Inhibition>,
 }
 
@@ -25,7 +26,7 @@ pub struct Routing {
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Which alerts; all, when it is empty.
-    #[serde(default, rename = "match")]
+    #[serde(default, rename = "match", deserialize_with = "objects")]
     pub matchers: Vec<Matcher>,
     /// The name of who is told.
     pub receiver: String,
@@ -69,8 +70,10 @@ fn usual_repeat() -> Millis {
 #[serde(deny_unknown_fields)]
 pub struct Inhibition {
     /// Which alerts keep others quiet.
+    #[serde(deserialize_with = "objects")]
     pub source: Vec<Matcher>,
     /// Which are kept quiet.
+    #[serde(deserialize_with = "objects")]
     pub target: Vec<Matcher>,
     /// The labels that both must have in common.
     #[serde(default)]
@@ -150,6 +153,13 @@ mod tests {
         let usual = Route { goes_on: false, ..Route::to("ops") };
         assert_eq!(routing.routes, [usual]);
         assert!(routing.check().is_ok());
+    }
+
+    #[test]
+    fn a_list_of_fields_is_no_object() {
+        for bad in [r#"{"routes":[[[],"ops"]]}"#, r#"{"inhibitions":[[[],[]]]}"#] {
+            assert!(serde_json::from_str::<Routing>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

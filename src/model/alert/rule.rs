@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::group::SettingsError;
+use super::super::object;
 use super::super::time::Millis;
 use super::{AlertMetric, Labels, NamePattern, Quantity, check_labels, check_ms};
 
@@ -13,7 +14,7 @@ pub struct AlertRule {
     /// What is measured.
     pub metric: AlertMetric,
     /// Of which topics and groups.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub selector: Selector,
     /// How the value is compared.
     #[serde(default)]
@@ -202,7 +203,11 @@ mod tests {
         assert_eq!(rule.window_ms, 300_000);
         let written = serde_json::to_string(&rule).unwrap();
         assert_eq!(serde_json::from_str::<AlertRule>(&written).unwrap(), rule);
-        for bad in [r#"{"metric":"lag","threshold":1}"#, r#"{"metric":"lag_messages"}"#] {
+        for bad in [
+            r#"{"metric":"lag","threshold":1}"#,
+            r#"{"metric":"lag_messages"}"#,
+            r#"{"metric":"lag_messages","threshold":1,"selector":[null,null]}"#,
+        ] {
             assert!(serde_json::from_str::<AlertRule>(bad).is_err(), "{bad}");
         }
     }

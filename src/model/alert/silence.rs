@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::group::SettingsError;
+use super::super::objects;
 use super::super::time::Timestamp;
 use super::{Labels, Matcher, check_text};
 
@@ -11,6 +12,7 @@ use super::{Labels, Matcher, check_text};
 #[serde(deny_unknown_fields)]
 pub struct Silence {
     /// Which alerts; at least one.
+    #[serde(deserialize_with = "objects")]
     pub matchers: Vec<Matcher>,
     /// From when.
     pub starts_at: Timestamp,
