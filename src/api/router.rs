@@ -8,6 +8,7 @@ use axum::http::{Request, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use tower::Service;
+use tower_http::compression::CompressionLayer;
 
 use super::extract::Caller;
 use super::options::{Api, Options};
@@ -119,8 +120,8 @@ fn table(api: Api) -> Router {
         .route("/readyz", get(node::ready))
         .route("/metrics", get(metrics::node))
         .route("/metrics/per-object", get(metrics::per_object))
-        .route("/openapi.yaml", get(node::contract))
-        .route("/docs", get(node::docs))
+        .route("/openapi.yaml", get(node::contract).layer(CompressionLayer::new()))
+        .route("/docs", get(node::docs).layer(CompressionLayer::new()))
         .route("/problems/{code}", get(node::problem_page))
         .merge(alerts::table())
         .fallback(async |uri: Uri| {

@@ -1,11 +1,14 @@
 //! Style sheets, scripts and mark, built into the binary, ours and those of others (`static/vendor/`). Their addresses
 //! carry a hash of their content, so that a browser may keep them for a year and still sees a new version at once.
+//! They leave packed for whoever takes that. Pages do not: they hold the token of their forms beside what a stranger may
+//! have written, and how well that packs would tell the one from the other (BREACH, CVE-2013-3587).
 
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::routing::get;
+use tower_http::compression::CompressionLayer;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Where the pages find what they need besides themselves.
@@ -62,6 +65,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route(&ASSETS.plot, get(|| async { file(SCRIPT, PLOT) }))
         .route(&ASSETS.mark, get(|| async { file("image/svg+xml", MARK) }))
         .route(&ASSETS.tail, get(|| async { file(SCRIPT, TAIL) }))
+        .layer(CompressionLayer::new())
 }
 
 type File = ([(axum::http::HeaderName, &'static str); 2], &'static str);
@@ -101,6 +105,18 @@ mod tests {
         }
         let stale = Request::get("/static/style-0000000000000000.css").body(Body::empty()).unwrap();
         assert_eq!(app.oneshot(stale).await.unwrap().status(), StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn they_leave_packed_for_who_takes_that() {
+        let request = Request::get(&ASSETS.app).header("accept-encoding", "gzip, br").body(Body::empty());
+        let answer = router::<()>().oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(answer.headers()["content-encoding"], "gzip");
+        assert_eq!(answer.headers()["vary"], "accept-encoding");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&body[..]), &mut text).unwrap();
+        assert_eq!(text, APP);
     }
 
     #[test]
