@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::machine::{Dead, History};
+use crate::machine::History;
 use crate::model::{
     DeadLetterFilter, DeadReason, GroupName, LETTER_LOOK_MS_MAX, LETTER_READS_MAX, MessageId, Position,
     Timestamp, TopicName, beginning,
@@ -18,10 +18,10 @@ use super::redrive::{Fit, Judge};
 use super::views::{DeadLetterView, FailureView, Page};
 
 /// Most kinds of death that are told apart; the rarest of more are summed up as not told apart.
-const KINDS_MAX: usize = 50;
+pub(super) const KINDS_MAX: usize = 50;
 
 /// How much of a consumer's words tells one kind of death from another, in bytes: numbers and ids stand behind.
-const WORDS_BYTES: usize = 80;
+pub(super) const WORDS_BYTES: usize = 80;
 
 /// Dead letters that fit a filter.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ impl Broker {
                 found.letters.push(dead_letter_view(
                     *position,
                     dead,
-                    self.last_failure(dead).into_iter().collect(),
+                    self.last_failure(dead.history.as_deref()).into_iter().collect(),
                 ));
             }
         }
@@ -139,7 +139,7 @@ impl Broker {
             }
             look.reads += 1;
             deaths.looked += 1;
-            let words = self.last_failure(dead).and_then(|failure| failure.reason);
+            let words = self.last_failure(dead.history.as_deref()).and_then(|failure| failure.reason);
             let words = words.map(|words| beginning(&words, WORDS_BYTES).to_owned());
             let (count, newest) = kinds.entry((dead.reason, dead.topic_name.clone(), words)).or_default();
             *count += 1;
@@ -155,8 +155,8 @@ impl Broker {
     }
 
     /// The last failed delivery; none when there was none, or it cannot be read.
-    fn last_failure(&self, dead: &Dead) -> Option<FailureView> {
-        let last: Position = dead.history.as_deref().and_then(History::last_failure)?;
+    pub(super) fn last_failure(&self, history: Option<&History>) -> Option<FailureView> {
+        let last: Position = history.and_then(History::last_failure)?;
         read::failure(&self.core, last)
             .inspect_err(|error| tracing::warn!(%error, "a failure cannot be shown"))
             .ok()
@@ -164,18 +164,18 @@ impl Broker {
 }
 
 /// How far one look may go.
-struct Look {
+pub(super) struct Look {
     until: Instant,
-    reads: usize,
+    pub(super) reads: usize,
 }
 
 impl Look {
-    fn begin() -> Look {
+    pub(super) fn begin() -> Look {
         Look { until: Instant::now() + Duration::from_millis(LETTER_LOOK_MS_MAX), reads: 0 }
     }
 
     /// A look always comes to at least one letter.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.reads >= LETTER_READS_MAX || (self.reads > 0 && Instant::now() >= self.until)
     }
 }

@@ -68,6 +68,27 @@ async fn dead_letters_are_found_by_what_they_died_of_and_counted_by_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_that_are_retried_are_counted_by_how_they_last_failed() {
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    for words in [Some("no stock"), Some("no stock"), None] {
+        produce(&broker, "m").await.unwrap();
+        let received = receive(&broker, "g", Duration::from_secs(20)).await;
+        let op = SettleOp::Nack { delay_ms: Some(3_600_000), reason: words.map(Into::into) };
+        let settled =
+            broker.settle(group("g"), vec![(Some(received.messages[0].receipt), op)]).await.unwrap();
+        assert!(matches!(settled[..], [SettleStatus::Ok(SettledAs::Retrying { .. })]), "{settled:?}");
+    }
+    produce(&broker, "never failed").await.unwrap();
+    receive(&broker, "g", Duration::from_secs(20)).await;
+    let failures = broker.failures(&group("g")).unwrap();
+    let kinds: Vec<_> = failures.iter().map(|kind| (kind.cause, kind.words.as_deref(), kind.count)).collect();
+    assert_eq!(kinds, [("nack", Some("no stock"), 2), ("nack", None, 1)]);
+    assert!(matches!(broker.failures(&group("nobody")), Err(BrokerError::Refused(_))));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_next_scheduled_messages_come_from_all_topics_in_order() {
     let rig = Rig::start().await;
     let broker = rig.broker();
