@@ -254,6 +254,22 @@ async fn serve_reads_a_file_then_the_environment_then_flags() {
     let limits = Calls::to(broker.address()).expect(200, "GET", "/v1/limits", &Value::Null).await;
     assert_eq!((&limits["connections_max"], &limits["wait_ms_max"]), (&11.into(), &3_000.into()));
 
+    // The page shows each with where it comes from.
+    let page = Calls::to(broker.address()).call("GET", "/config", b"").await.text();
+    let row =
+        |key: &str| page.split("<tr>").find(|row| row.contains(&format!("<code>{key}</code>"))).unwrap();
+    for (key, value, origin) in [
+        ("max_connections", "11", "whimbrel.toml"),
+        ("max_wait", "3s", "--max-wait"),
+        ("request_timeout", "30s", "default"),
+    ] {
+        assert!(
+            row(key).contains(&format!("<code>{value}</code>")) && row(key).contains(origin),
+            "{}",
+            row(key)
+        );
+    }
+
     let config = |environment: (&str, &str)| {
         let line = ["config", "--config", file.to_str().unwrap(), "-o", "json"];
         command(&broker, &line).env(environment.0, environment.1).output().unwrap()
