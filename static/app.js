@@ -34,15 +34,19 @@
 
   // Curves: the same numbers as in the tables below them, asked for anew while somebody looks.
   const figures = [...document.querySelectorAll("figure.chart")], plots = new Map();
-  const clock = (time) => new Date(time * 1000).toLocaleTimeString([], { hour12: false });
-  const options = (figure, width) => {
+  const DAY = { weekday: "short", hour: "2-digit", minute: "2-digit", hour12: false };
+  const times = (isLong) => (time) => {
+    const at = new Date(time * 1000);
+    return isLong ? at.toLocaleString([], DAY) : at.toLocaleTimeString([], { hour12: false });
+  };
+  const options = (isLong, width) => {
     const style = getComputedStyle(document.documentElement);
     const [soft, line, accent] = ["--soft", "--line", "--accent"].map((name) => style.getPropertyValue(name).trim());
     const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui" };
     return {
       width, height: 150, cursor: { y: false }, legend: { show: false }, padding: [8, 8, 0, 0],
       scales: { y: { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...axis, space: 80, size: 26, values: (plot, times) => times.map(clock) }, { ...axis, size: 52 }],
+      axes: [{ ...axis, space: isLong ? 120 : 80, size: 26, values: (plot, ticks) => ticks.map(times(isLong)) }, { ...axis, size: 52 }],
       series: [{}, { stroke: accent, fill: accent + "18", width: 1.75, points: { show: false } }],
     };
   };
@@ -52,9 +56,12 @@
     const data = [values.map((_, place) => start + (place + 1) * step), values];
     if (plots.has(figure)) return plots.get(figure).setData(data);
     box.replaceChildren();
-    plots.set(figure, new uPlot(options(figure, box.clientWidth), data, box));
+    plots.set(figure, new uPlot(options(step >= 60, box.clientWidth), data, box));
   };
+  let next = 0, pause = EVERY_MS;
   const drawAll = async () => {
+    clearTimeout(next);
+    next = setTimeout(drawAll, pause);
     if (document.hidden) return;
     const series = figures.map((figure) => figure.dataset.series).join(",");
     try {
@@ -62,6 +69,7 @@
       heard(answer.ok);
       if (!answer.ok) return;
       const past = await answer.json();
+      pause = Math.max(EVERY_MS, past.step_ms);
       figures.forEach((figure) => draw(figure, past));
     } catch {
       heard(false);
@@ -74,7 +82,6 @@
   };
   if (window.uPlot && figures.length > 0) {
     drawAll();
-    setInterval(drawAll, EVERY_MS);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
     let resized = 0;
     addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(redraw, 200); });

@@ -3,14 +3,42 @@
 
 use std::fmt::Write as _;
 
+use super::visit::Visit;
+use super::words::Objects;
+use crate::broker::{Broker, BrokerError};
 use crate::model::Timestamp;
-use crate::observe::history::{Curves, Measure, Subject};
+use crate::observe::history::{Curves, Measure, Subject, Window};
+
+/// The parameter of a page that says how far back its curves go.
+const WINDOW: &str = "window";
 
 /// The drawing, in its own units.
 const WIDTH: f32 = 600.0;
 const HEIGHT: f32 = 120.0;
+/// Points of a drawn line at most: more than two a unit nobody sees, and a week of minutes would be half a megabyte.
+const POINTS: usize = 600;
 /// Rows of the table: means of this many stretches.
 const ROWS: usize = 20;
+
+/// The curves of a page.
+#[derive(Clone, Debug)]
+pub(super) struct Charts {
+    /// How far back they can go.
+    pub(super) spans: Vec<Span>,
+    /// One for each measure.
+    pub(super) charts: Vec<Chart>,
+}
+
+/// A length of time that curves can show.
+#[derive(Clone, Debug)]
+pub(super) struct Span {
+    /// What it is called.
+    pub(super) name: &'static str,
+    /// This page with curves so long.
+    pub(super) path: String,
+    /// Whether they are that long now.
+    pub(super) current: bool,
+}
 
 /// A curve, ready to be shown.
 #[derive(Clone, Debug)]
@@ -31,15 +59,44 @@ pub(super) struct Chart {
     pub(super) rows: Vec<(Timestamp, String)>,
 }
 
-/// The charts of a subject, one for each of `wanted`, out of what is remembered of the last ten minutes.
-pub(super) fn charts(curves: &Curves, subject: &Subject, wanted: &[(Measure, &'static str)]) -> Vec<Chart> {
-    let about = match subject {
-        Subject::Node => String::new(),
-        Subject::Topic(name) => format!("topic={name}&"),
-        Subject::Group(name) => format!("group={name}&"),
-    };
-    let chart = |(measure, title): &(Measure, &'static str)| Chart::of(curves, (*measure, *title), &about);
-    wanted.iter().map(chart).collect()
+impl Charts {
+    /// The curves of a subject, one for each of `wanted`, as far back as the address asks: ten minutes if it does not.
+    ///
+    /// # Errors
+    /// As [`Broker::history`].
+    pub(super) fn gather(
+        broker: &Broker,
+        visit: &Visit,
+        subject: &Subject,
+        wanted: &[(Measure, &'static str)],
+    ) -> Result<Charts, BrokerError> {
+        let asked = visit.fields.one(WINDOW).and_then(|window| window.parse().ok());
+        let window = asked.unwrap_or(Window::TenMinutes);
+        let measures: Vec<Measure> = wanted.iter().map(|(measure, _)| *measure).collect();
+        let past = broker.history(subject, &measures, window)?;
+        let about = match subject {
+            Subject::Node => String::new(),
+            Subject::Topic(name) => format!("&topic={name}"),
+            Subject::Group(name) => format!("&group={name}"),
+        };
+        let source = format!("/v1/history?window={}{about}&series=", window.as_str());
+        Ok(Charts {
+            spans: Window::ALL.iter().map(|one| Span::of(*one, *one == window, visit)).collect(),
+            charts: wanted.iter().map(|wanted| Chart::of(&past.curves, *wanted, &source)).collect(),
+        })
+    }
+}
+
+impl Span {
+    fn of(window: Window, current: bool, visit: &Visit) -> Span {
+        let words = Objects::of(visit.lang);
+        let (name, asked) = match window {
+            Window::TenMinutes => (words.ten_minutes, None),
+            Window::SixHours => (words.six_hours, Some(window.as_str())),
+            Window::SevenDays => (words.seven_days, Some(window.as_str())),
+        };
+        Span { name, path: visit.asking(WINDOW, asked), current }
+    }
 }
 
 /// The newest known value of a measure, if it is at most a few steps old.
@@ -48,20 +105,27 @@ pub(super) fn newest(curves: &Curves, measure: Measure) -> Option<f32> {
 }
 
 impl Chart {
-    fn of(curves: &Curves, (measure, title): (Measure, &'static str), about: &str) -> Chart {
+    fn of(curves: &Curves, (measure, title): (Measure, &'static str), source: &str) -> Chart {
         let values = curves.values(measure);
         let most = values.iter().copied().flatten().fold(0.0, f32::max);
         let series = measure.as_str();
         Chart {
             title,
             series,
-            source: format!("/v1/history?{about}series="),
-            line: line(values, most),
+            source: source.to_owned(),
+            line: line(&thinned(values), most),
             last: shown(newest(curves, measure), series),
             most: shown(values.iter().any(Option::is_some).then_some(most), series),
             rows: rows(curves, measure),
         }
     }
+}
+
+/// At most [`POINTS`] of them: of neighbours the largest, so that no peak is lost.
+fn thinned(values: &[Option<f32>]) -> Vec<Option<f32>> {
+    let stretch = values.len().div_ceil(POINTS).max(1);
+    let largest = |some: &[Option<f32>]| some.iter().copied().flatten().reduce(f32::max);
+    values.chunks(stretch).map(largest).collect()
 }
 
 /// The path of a line: a new piece after every gap.
@@ -141,6 +205,16 @@ mod tests {
         assert_eq!(path, "M0.0 120.0h0L200.0 0.0M600.0 60.0h0");
         assert_eq!((line(&[None, None], 0.0), shown(None, "lag_messages")), (String::new(), "–".to_owned()));
         assert_eq!(line(&[Some(0.0)], 0.0), "M0.0 120.0h0");
+    }
+
+    #[test]
+    fn a_long_line_is_thinned_and_keeps_its_peaks_and_gaps() {
+        let mut week = vec![Some(1.0); 10_080];
+        week[5_000] = Some(9.0);
+        week[7_000..8_000].fill(None);
+        let thin = thinned(&week);
+        assert!(thin.len() <= POINTS && thin.contains(&Some(9.0)) && thin.contains(&None));
+        assert_eq!(thinned(&week[..POINTS]), week[..POINTS], "a short one is left as it is");
     }
 
     #[test]

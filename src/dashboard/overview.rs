@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::chart::{self, Chart};
+use super::chart::{self, Charts};
 use super::desk::Desk;
 use super::format::{self, filters};
 use super::frame::{Frame, Section};
@@ -66,7 +66,7 @@ struct OverviewPage {
     uptime_ms: Option<u64>,
     log_bytes: Option<u64>,
     free_bytes: Option<u64>,
-    charts: Vec<Chart>,
+    charts: Charts,
     worst: Vec<Worst>,
     firing: Vec<(String, String)>,
     is_empty: bool,
@@ -147,7 +147,7 @@ fn gather(broker: &Broker, about: &About, frame: Frame, visit: &Visit) -> Result
         // A log is never empty: it holds at least how it began.
         log_bytes: Some(node.log_bytes).filter(|bytes| *bytes > 0),
         free_bytes: Some(node.free_bytes).filter(|bytes| *bytes > 0),
-        charts: chart::charts(&past.curves, &Subject::Node, &charts),
+        charts: Charts::gather(broker, visit, &Subject::Node, &charts)?,
         worst: worst(broker),
         firing: firing.into_iter().take(WORST).collect(),
         is_empty: broker.topic_names(1).is_empty(),

@@ -10,6 +10,9 @@ use crate::dashboard::visit::FormError;
 use crate::machine::{Expected, Version};
 use crate::model::SettingsError;
 
+/// What would change: the field, before, after.
+pub(in crate::dashboard) type Difference = (String, String, String);
+
 /// The form as a page shows it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dashboard) struct SettingsForm {
@@ -17,8 +20,8 @@ pub(in crate::dashboard) struct SettingsForm {
     pub(in crate::dashboard) text: String,
     /// The version that was edited.
     pub(in crate::dashboard) version: String,
-    /// What would change, once somebody has asked: the field, before, after.
-    pub(in crate::dashboard) diff: Option<Vec<(String, String, String)>>,
+    /// What would change, once somebody has asked.
+    pub(in crate::dashboard) diff: Option<Vec<Difference>>,
 }
 
 impl SettingsForm {
@@ -71,6 +74,16 @@ pub(in crate::dashboard) fn read<T: DeserializeOwned + Serialize>(
 ) -> Result<Sent<T>, FormError> {
     let text = fields.kept("settings").to_owned();
     let settings: T = serde_json::from_str(&text).map_err(|error| FormError::new(error.to_string()))?;
+    taken(fields, present, (settings, text), check)
+}
+
+/// The same for settings that were read already, with how they are written as JSON.
+pub(in crate::dashboard) fn taken<T: Serialize>(
+    fields: &Fields,
+    present: &T,
+    (settings, text): (T, String),
+    check: impl Fn(&T) -> Result<(), SettingsError>,
+) -> Result<Sent<T>, FormError> {
     check(&settings).map_err(|error| FormError::new(error.to_string()))?;
     let version = fields.parsed::<Version>("version")?;
     let expected = version.map_or(Expected::Existing, |version| Expected::OneOf(vec![version]));
@@ -80,7 +93,7 @@ pub(in crate::dashboard) fn read<T: DeserializeOwned + Serialize>(
 }
 
 /// The fields in which two settings differ: name, before, after.
-fn difference<T: Serialize>(before: &T, after: &T) -> Vec<(String, String, String)> {
+fn difference<T: Serialize>(before: &T, after: &T) -> Vec<Difference> {
     let (before, after) = (object(before), object(after));
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
     names.sort_unstable();

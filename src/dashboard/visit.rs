@@ -159,6 +159,14 @@ impl Visit {
         address(&self.path, kept.map(|(name, value)| (name, Some(value))).chain(lang).chain(theme))
     }
 
+    /// This page with another value of one parameter; none leaves it out.
+    pub(super) fn asking(&self, parameter: &str, value: Option<&str>) -> String {
+        let others = [LANG, THEME, NOTE, csrf::FIELD, parameter];
+        let kept = self.fields.pairs().filter(|(name, _)| !others.contains(name));
+        let kept = kept.map(|(name, value)| (name, Some(value)));
+        address(&self.path, kept.chain([(parameter, value)]))
+    }
+
     /// Sets what the browser shall remember.
     fn answer(&self, mut page: Response) -> Response {
         if page.status().is_success() {

@@ -219,6 +219,13 @@ impl Page {
         }
     }
 
+    /// Chooses one of a list by its value.
+    pub async fn choose(&self, selector: &str, value: &str) {
+        self.wait_for(selector).await;
+        let choose = format!("document.querySelector({}).value = {}", json!(selector), json!(value));
+        self.evaluate(&choose).await;
+    }
+
     /// Presses a key; for letters the code is that of the capital.
     pub async fn press(&self, key: &str, code: u32) {
         let mut down = json!({"type": "keyDown", "key": key, "windowsVirtualKeyCode": code});

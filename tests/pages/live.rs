@@ -34,6 +34,14 @@ async fn numbers_grow_on_the_page_without_a_reload_and_curves_are_drawn() {
     at(&page, &house, "/").await;
     page.wait_for("figure.chart canvas").await;
     page.wait("rates are known", "document.querySelector('.tiles dd').textContent !== '–'").await;
+    // Six hours instead of ten minutes: the curves go with it, the tiles stay at now.
+    page.follow("main nav a[href='/?window=6h']").await;
+    page.wait_for("figure.chart canvas").await;
+    assert_eq!(page.text("main nav a[aria-current]").await, "6 hours");
+    let sources =
+        "[...document.querySelectorAll('figure.chart')].every((it) => it.dataset.source.includes('=6h&'))";
+    assert_eq!(page.evaluate(sources).await, true);
+    page.wait("rates are known", "document.querySelector('.tiles dd').textContent !== '–'").await;
     page.assert_clean(&house.origin());
     drop(things);
     house.stop().await;

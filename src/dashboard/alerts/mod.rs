@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod receivers;
+mod rule_form;
 mod rules;
 mod silences;
 mod standing;

@@ -1,5 +1,5 @@
-//! `/alerts/rules` and `/alerts/rules/{rule}`: all of a rule as JSON; before it is saved, what would change and how
-//! often it would have fired.
+//! `/alerts/rules` and `/alerts/rules/{rule}`: a rule as fields, and all of it as JSON; before it is saved, what would
+//! change and how often it would have fired.
 
 use askama::Template;
 use axum::Router;
@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
+use super::rule_form::{self, CHOICES, Choices, RuleFields};
 use super::{Part, parts};
 use crate::broker::{Broker, RulePreview};
 use crate::dashboard::desk::Desk;
@@ -15,7 +16,7 @@ use crate::dashboard::fields::Fields;
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
-use crate::dashboard::settings::{self, Sent, SettingsForm};
+use crate::dashboard::settings::{self, Difference, Sent, SettingsForm};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::{Alerts, Objects};
 use crate::machine::{Expected, Placed};
@@ -62,7 +63,13 @@ struct RulePage {
     name: AlertName,
     /// Where it comes from; none: there is no such rule yet.
     origin: Option<Origin>,
+    choices: Choices,
+    /// The form with fields, and what it would change.
+    asked: RuleFields,
+    diff: Option<Vec<Difference>>,
+    /// The form with JSON, and whether it is the one that was sent.
     form: SettingsForm,
+    is_json: bool,
     preview: Option<RulePreview>,
     would_have: String,
     save_to: String,
@@ -133,22 +140,43 @@ fn draft() -> AlertRule {
     }
 }
 
-/// The page of a rule; `sent` is a form that was sent, with the rule that it makes if it could be read.
-async fn shown_with(
-    desk: &Desk,
-    visit: Visit,
-    name: AlertName,
-    sent: Option<(SettingsForm, Option<AlertRule>)>,
-) -> Response {
+/// A form as it was sent.
+struct Asked {
+    fields: RuleFields,
+    form: SettingsForm,
+    is_json: bool,
+    /// What is to be tried against the history.
+    rule: Option<AlertRule>,
+}
+
+impl Asked {
+    /// The rule that a form asks for; none where it cannot be read.
+    fn of(fields: &Fields, form: SettingsForm, rule: Option<AlertRule>) -> Asked {
+        let is_json = !rule_form::is_sent(fields);
+        let shown = match &rule {
+            Some(rule) => RuleFields::of(rule),
+            None => RuleFields::sent(fields),
+        };
+        Asked { fields: shown, form, is_json, rule }
+    }
+}
+
+/// The page of a rule, with a form as it was sent if there is one.
+async fn shown_with(desk: &Desk, visit: Visit, name: AlertName, sent: Option<Asked>) -> Response {
     let gather = move |broker: &Broker, frame, visit: &Visit| {
         let words = Alerts::of(visit.lang);
         let placed = broker.alerting().rule(&name);
         let origin = placed.as_ref().map(|placed| placed.origin);
         let stands = || match &placed {
-            Some(placed) => SettingsForm::of(&*placed.value, placed.version()),
-            None => SettingsForm::new(&draft()),
+            Some(placed) => {
+                (RuleFields::of(&placed.value), SettingsForm::of(&*placed.value, placed.version()))
+            }
+            None => (RuleFields::of(&draft()), SettingsForm::new(&draft())),
         };
-        let (form, rule) = sent.unwrap_or_else(|| (stands(), None));
+        let Asked { fields: asked, mut form, is_json, rule } = sent.unwrap_or_else(|| {
+            let (fields, form) = stands();
+            Asked { fields, form, is_json: false, rule: None }
+        });
         let preview = rule.map(|rule| broker.preview_rule(&rule));
         let times = preview.as_ref().and_then(|preview| preview.times);
         Ok(RulePage {
@@ -157,7 +185,11 @@ async fn shown_with(
             setting_words: Objects::of(visit.lang),
             parts: parts(words, "/alerts/rules"),
             origin,
+            choices: CHOICES,
+            diff: if is_json { None } else { form.diff.take() },
+            asked,
             form,
+            is_json,
             would_have: match times {
                 Some(times) => format::with(words.would_have, &[&times]),
                 None => words.would_unknown.to_owned(),
@@ -171,6 +203,16 @@ async fn shown_with(
     visit.show(desk, Section::Alerts, gather).await
 }
 
+/// The rule that a form asks for, by its fields or as JSON.
+fn read(fields: &Fields, present: &AlertRule) -> Result<Sent<AlertRule>, FormError> {
+    if !rule_form::is_sent(fields) {
+        return settings::read(fields, present, AlertRule::check);
+    }
+    let rule = rule_form::read(fields, present)?;
+    let text = SettingsForm::new(&rule).text;
+    settings::taken(fields, present, (rule, text), AlertRule::check)
+}
+
 async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
     let Ok(name) = rule.parse::<AlertName>() else {
@@ -180,9 +222,10 @@ async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) ->
     let present = desk.broker.alerting().rule(&name).map(|placed| placed.value);
     let is_new = present.is_none();
     let present = present.map_or_else(draft, |rule| AlertRule::clone(&rule));
-    let error = match settings::read(&fields, &present, AlertRule::check) {
+    let error = match read(&fields, &present) {
         Ok(Sent { is_final: false, form, settings, .. }) => {
-            return shown_with(&desk, visit.at(path), name, Some((form, Some(settings)))).await;
+            let asked = Asked::of(&fields, form, Some(settings));
+            return shown_with(&desk, visit.at(path), name, Some(asked)).await;
         }
         Ok(Sent { settings, expected, .. }) => {
             // One that comes with the broker is not there yet, as far as anybody has set it.
@@ -194,8 +237,15 @@ async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) ->
         }
         Err(error) => error,
     };
-    let sent = Some((SettingsForm::sent(&fields), None));
-    shown_with(&desk, visit.again(path, Fields::default(), &error), name, sent).await
+    let form = match rule_form::is_sent(&fields) {
+        true => SettingsForm { version: fields.kept("version").to_owned(), ..SettingsForm::new(&present) },
+        false => SettingsForm::sent(&fields),
+    };
+    let mut asked = Asked::of(&fields, form, None);
+    if asked.is_json {
+        asked.fields = RuleFields::of(&present);
+    }
+    shown_with(&desk, visit.again(path, Fields::default(), &error), name, Some(asked)).await
 }
 
 async fn delete(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) -> Response {

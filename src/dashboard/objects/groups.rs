@@ -10,8 +10,8 @@ use axum::routing::{get, post};
 use super::ROWS;
 use super::cells::GroupRow;
 use super::seek::{self, SeekForm};
-use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation, GroupTopicView};
-use crate::dashboard::chart::{self, Chart};
+use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation, FailureKind, GroupTopicView};
+use crate::dashboard::chart::{self, Charts};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::{Form, confirmed};
@@ -58,7 +58,7 @@ struct GroupPage {
     group: GroupRow,
     /// Where it stands in each of its topics.
     topics: Vec<GroupTopicView>,
-    charts: Vec<Chart>,
+    charts: Charts,
     /// What the lag does, and when it is gone.
     trend: String,
     clear: String,
@@ -67,6 +67,8 @@ struct GroupPage {
     deaths: Deaths,
     /// How many failed deliveries the messages behind them have that are held now, and how many messages have so many.
     attempts: Vec<(u32, u64)>,
+    /// How those last failed.
+    failures: Vec<FailureKind>,
     form: SettingsForm,
     seek: SeekForm,
     /// Places that it may be moved to.
@@ -178,12 +180,12 @@ fn page(
         (Measure::AckedMessages, words.acked),
         (Measure::FailedDeliveries, words.failed),
     ];
-    let past = broker.history(&subject, &wanted.map(|(measure, _)| measure), Window::TenMinutes)?;
+    let past = broker.history(&subject, &[Measure::LagMessages], Window::TenMinutes)?;
     let trend = Trend::of(past.curves.values(Measure::LagMessages));
     Ok(GroupPage {
         frame,
         words,
-        charts: chart::charts(&past.curves, &subject, &wanted),
+        charts: Charts::gather(broker, visit, &subject, &wanted)?,
         trend: trend
             .per_s
             .map_or_else(|| "–".to_owned(), |rate| format::with(words.trend_rate, &[&format!("{rate:+.1}")])),
@@ -196,6 +198,7 @@ fn page(
         members: broker.clients(None, Some(name), MEMBERS_MAX).rows,
         deaths: broker.deaths(name)?,
         attempts: broker.attempts(name)?,
+        failures: broker.failures(name)?,
         form: forms.settings.unwrap_or_else(|| SettingsForm::of(&group.settings, group.version)),
         seek: forms.seek,
         places: [

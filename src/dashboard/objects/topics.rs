@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 
 use super::ROWS;
 use crate::broker::{Broker, BrokerError, SubscriberView, TopicView};
-use crate::dashboard::chart::{self, Chart};
+use crate::dashboard::chart::{self, Charts};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::{Form, confirmed};
@@ -62,7 +62,7 @@ struct TopicPage {
     words: &'static Objects,
     topic: TopicView,
     kept: Option<u64>,
-    charts: Vec<Chart>,
+    charts: Charts,
     /// Some of the groups that read it, each with how it stands in it.
     groups: Vec<SubscriberView>,
     first_groups: Option<String>,
@@ -164,13 +164,11 @@ fn page(
     let path = page_of(name);
     let wanted =
         [(Measure::ProducedMessages, words.produced), (Measure::ProducedBytes, words.produced_bytes)];
-    let subject = Subject::Topic(name.clone());
-    let past = broker.history(&subject, &wanted.map(|(measure, _)| measure), Window::TenMinutes)?;
     Ok(TopicPage {
         frame,
         words,
         kept: Some(kept(&topic)),
-        charts: chart::charts(&past.curves, &subject, &wanted),
+        charts: Charts::gather(broker, visit, &Subject::Topic(name.clone()), &wanted)?,
         groups: groups.rows,
         first_groups: after.map(|_| path.clone()),
         next_groups: next.map(|next| address(&path, [(GROUPS_AFTER, Some(next))])),

@@ -43,8 +43,24 @@ texts! {
         off: "off", "已关闭";
         new_rule: "New rule", "新建规则";
         rule_about:
-            "All of the rule as JSON. Before it is saved you see what would change, and how often it would have fired.",
-            "完整规则（JSON）。保存之前会显示变化，以及过去一天会触发多少次。";
+            "Before it is saved you see what would change, and how often it would have fired.",
+            "保存之前会显示变化，以及过去一天会触发多少次。";
+        metric: "What is measured", "指标";
+        metric_hint: "per second and shares are taken over the window", "每秒值和比例按统计窗口计算";
+        comparison: "Fires when it is", "触发条件";
+        threshold: "Threshold", "阈值";
+        threshold_hint: "in the unit of the name: seconds, messages, or a share from 0 to 1", "单位见指标名称：秒、消息数，或 0 到 1 的比例";
+        pattern_hint: "empty: all; * stands for any characters", "留空表示全部，* 表示任意字符";
+        waits_hint: "how long it must hold first, as 5m or 1h30m", "需持续多久才触发，如 5m 或 1h30m";
+        keeps: "Keeps firing for", "继续触发";
+        keeps_hint: "after it holds no more", "条件不再满足之后";
+        window: "Window", "统计窗口";
+        window_hint: "10s to 7d", "10s 到 7d";
+        no_data: "When nothing is known", "无数据时";
+        no_data_hint: "keep: as it is; ok: all is well; alert: as if it held", "keep：保持不变；ok：视为正常；alert：视为满足条件";
+        summary_hint: "what people are told; value, topic and group can be filled in, see the documentation", "通知内容，可填入 value、topic、group，详见文档";
+        is_on: "evaluated", "启用";
+        as_json: "All of it as JSON", "完整规则（JSON）";
         open: "Open", "打开";
         would_have: "It would have fired {0} times in the last 24 hours.", "过去 24 小时内会触发 {0} 次。";
         would_unknown: "The history does not hold what this rule measures.", "历史数据中没有该规则的指标。";

@@ -39,6 +39,10 @@ texts! {
         chart_last: "now {0}, at most {1}", "当前 {0}，最高 {1}";
         chart_table: "As a table", "以表格显示";
         chart_none: "Nothing is known yet.", "暂无数据。";
+        how_far_back: "How far back", "时间范围";
+        ten_minutes: "10 minutes", "10 分钟";
+        six_hours: "6 hours", "6 小时";
+        seven_days: "7 days", "7 天";
         value: "Value", "数值";
         lag_messages: "Lag", "积压";
         lag_age: "Age of the oldest", "最久等待";
@@ -57,6 +61,8 @@ texts! {
         attempts: "Failed deliveries of what it holds", "持有消息的失败次数";
         attempts_none: "It holds no messages.", "没有持有的消息。";
         failures: "Failures", "失败次数";
+        failing: "Why they failed last", "最近失败原因";
+        failing_none: "None of the messages it holds has failed.", "持有的消息都没有失败过。";
         deaths: "What its dead letters died of", "死信原因";
         deaths_none: "It has no dead letters.", "没有死信。";
         reason: "Reason", "原因";
