@@ -14,6 +14,9 @@
     lost.hidden = answered;
   };
 
+  // On a phone the navigation is wider than the screen: where somebody is stands in sight.
+  document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // Parts that renew themselves, while somebody looks at the page. One in which text is selected stays as it is; where
   // somebody stands in it, there somebody stands afterwards.
   const on = (name, work) => document.body.addEventListener(name, work);

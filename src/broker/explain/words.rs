@@ -50,8 +50,8 @@ pub(super) fn no_subscriptions(group: &GroupName) -> Finding {
 
 pub(super) fn max_in_flight(in_flight: u64, most: u64) -> Finding {
     let text = format!(
-        "{in_flight} messages are leased and not settled, the most this group may hold; settle some, or raise \
-         max_in_flight"
+        "{} leased and not settled, the most this group may hold; settle some, or raise max_in_flight",
+        messages(in_flight, "is", "are")
     );
     Finding::new(Cause::MaxInFlight, Affects::All, text).counted(in_flight, most)
 }
@@ -78,8 +78,9 @@ pub(super) fn no_credit(members: &Members) -> Finding {
 
 pub(super) fn dead_letters_full(group: &GroupName, used_up: u64, (dead, most): (u64, u64)) -> Finding {
     let text = format!(
-        "{used_up} messages have used up their attempts and cannot become dead letters, of which there are {dead} (at \
-         most {most} in this group); redrive or purge some: /v1/groups/{group}/dead-letters"
+        "{} used up all attempts and cannot become dead letters, of which there are {dead} (at most {most} in this \
+         group); redrive or purge some: /v1/groups/{group}/dead-letters",
+        messages(used_up, "has", "have")
     );
     Finding::new(Cause::DeadLettersFull, Affects::Some, text).counted(dead, most)
 }
@@ -95,7 +96,11 @@ pub(super) fn look_ahead_full(oldest: &Held, held: u64) -> Finding {
 }
 
 pub(super) fn lane_blocked(head: &Held, waiting: u64) -> Finding {
-    let text = format!("{waiting} messages wait behind the first of their lane, which {}", doing(head));
+    let text = format!(
+        "{} behind the first of their lane, which {}",
+        messages(waiting, "waits", "wait"),
+        doing(head)
+    );
     Finding { count: Some(waiting), ..Finding::new(Cause::LaneBlocked, Affects::Some, text) }
 }
 
@@ -106,13 +111,14 @@ pub(super) fn more_lanes(count: u64) -> Finding {
 
 pub(super) fn retrying(count: u64, first: &Held) -> Finding {
     let until = first.until().map(|due| format!("; the next is due at {due}")).unwrap_or_default();
-    let text = format!("{count} messages failed and wait for their next attempt{until}");
+    let text = format!("{} for another attempt after a failure{until}", messages(count, "waits", "wait"));
     Finding { count: Some(count), ..Finding::new(Cause::Retrying, Affects::Some, text) }
 }
 
 pub(super) fn leased(count: u64, first: &Held) -> Finding {
     let text = format!(
-        "{count} messages are leased and not settled; the one whose lease ends first {}",
+        "{} leased and not settled; the one whose lease ends first {}",
+        messages(count, "is", "are"),
         doing(first)
     );
     Finding { count: Some(count), ..Finding::new(Cause::Leased, Affects::None, text) }
@@ -130,7 +136,10 @@ pub(super) fn filter_excludes((topic, filter): (&TopicName, &Filter), sample: Sa
 }
 
 pub(super) fn scheduled((topic, count): (&TopicName, u64), due: Timestamp, id: MessageId) -> Finding {
-    let text = format!("{count} messages of '{topic}' wait for their time; the next is due at {due}");
+    let text = format!(
+        "{} in '{topic}' for the time to be ready; the next is due at {due}",
+        messages(count, "waits", "wait")
+    );
     let finding = Finding::new(Cause::Scheduled, Affects::None, text);
     Finding { count: Some(count), id: Some(id.to_string()), until: Some(due.to_string()), ..finding }
 }
@@ -146,9 +155,12 @@ pub(super) fn empty(topic: &TopicName, was_any: bool) -> Finding {
 
 pub(super) fn ready(topic: &TopicName, count: u64, upper_bound: bool) -> Finding {
     let text = if upper_bound {
-        format!("up to {count} messages of '{topic}' are ready; the filter has not seen all of them yet")
+        format!(
+            "up to {} ready in '{topic}'; the filter has not seen all of them yet",
+            messages(count, "is", "are")
+        )
     } else {
-        format!("{count} messages of '{topic}' are ready")
+        format!("{} ready in '{topic}'", messages(count, "is", "are"))
     };
     Finding { count: Some(count), ..Finding::new(Cause::Ready, Affects::None, text) }
 }
@@ -162,6 +174,11 @@ pub(super) fn all_well(others: &[Finding]) -> Finding {
         "nothing stands in the way: the group gets what comes"
     };
     Finding::new(Cause::AllWell, Affects::None, text)
+}
+
+/// "1 message waits", "2 messages wait".
+fn messages(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 message {one}") } else { format!("{count} messages {many}") }
 }
 
 /// What is happening to a message that others wait for.
