@@ -16,7 +16,7 @@ use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
@@ -29,6 +29,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long everything may take, from the name to the answer.
 const WHOLE: Duration = Duration::from_secs(15);
+
+/// How long the body of an answer may take. What has come by then is what is shown: the status stands before it.
+const BODY: Duration = Duration::from_secs(2);
 
 /// How much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 4 << 10;
@@ -222,11 +225,12 @@ where
     Ok(Answer { status, retry_after_ms, excerpt })
 }
 
-/// The beginning of a body. What breaks off in the middle of it is still an answer: its status has come.
+/// The beginning of a body. What breaks off or stalls in the middle of it is still an answer: its status has come.
 async fn read_some(mut body: Incoming) -> Vec<u8> {
     let mut read = Vec::new();
+    let until = Instant::now() + BODY;
     while read.len() < ANSWER_BYTES_MAX
-        && let Some(Ok(frame)) = body.frame().await
+        && let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await
     {
         if let Some(data) = frame.data_ref() {
             let room = ANSWER_BYTES_MAX - read.len();

@@ -44,11 +44,6 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Forgets everything: this node did not lead in between.
-    pub fn clear(&mut self) {
-        self.memories.clear();
-    }
-
     /// Evaluates the enabled ones of `rules`, by name, against one moment.
     pub fn evaluate<'a>(
         &mut self,

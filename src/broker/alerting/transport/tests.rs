@@ -72,6 +72,21 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 }
 
 #[tokio::test]
+async fn a_status_counts_although_its_body_never_ends() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let stalling = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ntaken").await.unwrap();
+        // Open until the other side has had enough.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let found = allowing(&["127.0.0.1"]).post(outgoing(url), Timestamp(0)).await.unwrap();
+    assert_eq!((found.status, found.excerpt.as_str()), (200, "taken"));
+    stalling.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_long_answer_is_not_read_to_its_end() {
     let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n{}", "ä".repeat(40_000));
     let (port, thread) = receiver(Box::leak(long.into_boxed_str()));
