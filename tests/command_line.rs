@@ -220,6 +220,42 @@ fn clients_are_listed_and_only_a_socket_is_disconnected() {
 }
 
 #[test]
+fn alerts_are_looked_at_and_silenced_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path());
+    assert!(ends(&broker, 0, &["alert", "rules"]).contains("GroupLag"));
+    assert_eq!(
+        ends(&broker, 0, &["alert", "list", "--severity", "critical"]).lines().count(),
+        1,
+        "the titles"
+    );
+    let line = ["alert", "silence", "alertname=GroupLag", "group!=billing", "--comment", "moving"];
+    let made = json(&broker, &[&line[..], &["--for", "1h", "--created-by", "ann", "-o", "json"]].concat());
+    let id = made["id"].as_str().unwrap();
+    let listed = ends(&broker, 0, &["alert", "silences"]);
+    assert!(listed.contains("alertname=GroupLag group!=billing") && listed.contains("active"), "{listed}");
+    ends(&broker, 0, &["alert", "unsilence", id]);
+    assert!(ends(&broker, 0, &["alert", "silences"]).contains("expired"));
+    ends(&broker, 2, &["alert", "silence", "billing", "--comment", "no label", "--created-by", "ann"]);
+    ends(&broker, 1, &["alert", "test", "nobody"]);
+    // Nobody is told yet: a receiver is made by the interface. The guard refuses where this one leads.
+    let receiver = serde_json::json!({"kind": "webhook", "url": "http://127.0.0.1:1/"});
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        Calls::to(broker.address()).expect(201, "PUT", "/v1/alerts/receivers/ops", &receiver).await
+    });
+    assert!(ends(&broker, 0, &["alert", "receivers"]).contains("ops"));
+    let tested = run_with(&broker, &["alert", "test", "ops"], "");
+    let said = String::from_utf8_lossy(&tested.stderr).into_owned();
+    assert!(tested.status.code() == Some(1) && said.contains("--webhook-allow"), "{said}");
+    assert_eq!(
+        json(&broker, &["alert", "deliveries", "--receiver", "ops", "-o", "json"])["deliveries"],
+        serde_json::json!([])
+    );
+    ends(&broker, 1, &["alert", "redeliver", "1"]);
+}
+
+#[test]
 fn a_worker_that_is_told_to_stop_finishes_its_message() {
     let folder = tempfile::tempdir().unwrap();
     let broker = broker(folder.path());

@@ -6,9 +6,9 @@ use super::CommonArgs;
 use super::error::CliError;
 use super::http::{Call, Client};
 use super::list::{self, LimitArgs};
-use super::output::{Column, Printer, cell, human, span};
+use super::output::{Column, Printer, cell, span};
 use super::topic::{delete, put};
-use crate::model::{GroupName, TopicName};
+use crate::model::{GroupName, TopicName, write_duration};
 
 /// Why nothing arrives.
 mod explain;
@@ -191,7 +191,7 @@ fn oldest(group: &Value) -> String {
     let ages = list_of(group, "topics").iter().filter_map(|topic| topic.get("lag_ms")?.as_u64());
     // Digits below a second are noise once it is more than one.
     let age = ages.max().unwrap_or(0);
-    human(if age > 1_000 { age / 1_000 * 1_000 } else { age })
+    write_duration(if age > 1_000 { age / 1_000 * 1_000 } else { age })
 }
 
 /// `orders, events (a || b)`
@@ -213,7 +213,8 @@ fn subscription(subscription: &Value) -> String {
 
 fn retry(group: &Value) -> String {
     let Some(retry) = group.get("retry") else { return "-".to_owned() };
-    let steps: Vec<String> = list_of(retry, "steps_ms").iter().filter_map(Value::as_u64).map(human).collect();
+    let steps: Vec<String> =
+        list_of(retry, "steps_ms").iter().filter_map(Value::as_u64).map(write_duration).collect();
     if !steps.is_empty() {
         return steps.join(" ");
     }

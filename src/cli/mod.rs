@@ -10,6 +10,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::ServeCommand;
 
+/// `whimbrel alert`: alerts, who is told, and silences.
+pub mod alert;
 /// `whimbrel backup`: a consistent copy of the data directory while the broker runs.
 pub mod backup;
 /// `whimbrel bench`: measures a running broker.
@@ -118,6 +120,9 @@ pub enum ClientCommand {
     /// Jobs, which redrive dead letters by filter: list, show, cancel
     #[command(subcommand, after_help = EXIT_CODES)]
     Jobs(jobs::JobsCommand),
+    /// Alerts: list, rules, silence, unsilence, silences, receivers, test, deliveries, redeliver
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Alert(alert::AlertCommand),
     /// Scheduled messages: list those of a topic, cancel them before they are due
     #[command(subcommand, after_help = EXIT_CODES)]
     Scheduled(scheduled::ScheduledCommand),
@@ -183,6 +188,7 @@ pub fn run(command: ClientCommand) -> ExitCode {
         ClientCommand::Clients(command) => on_runtime(command.run()),
         ClientCommand::Dlq(command) => on_runtime(command.run()),
         ClientCommand::Jobs(command) => on_runtime(command.run()),
+        ClientCommand::Alert(command) => on_runtime(command.run()),
         ClientCommand::Scheduled(command) => on_runtime(command.run()),
         ClientCommand::Message(args) => on_runtime(message::run(args)),
         ClientCommand::Doctor(args) => on_runtime(doctor::run(args)),

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::error::CliError;
+use crate::model::write_duration;
 
 /// How an answer is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -63,20 +64,7 @@ pub(crate) fn keys(message: &Value) -> String {
 
 /// A field of milliseconds as people write it: `3d`, `1h30m`, `250ms`.
 pub(crate) fn span(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_u64).map_or_else(|| "-".to_owned(), human)
-}
-
-/// Milliseconds as the flags read them.
-pub(crate) fn human(millis: u64) -> String {
-    let mut left = millis;
-    let mut text = String::new();
-    for (unit, unit_ms) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-        if left >= unit_ms {
-            text.push_str(&format!("{}{unit}", left / unit_ms));
-            left %= unit_ms;
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
+    value.get(name).and_then(Value::as_u64).map_or_else(|| "-".to_owned(), write_duration)
 }
 
 /// Text without anything that could play with a terminal or break a row: control characters are escaped.
@@ -280,12 +268,5 @@ mod tests {
         };
         assert_eq!(print(Format::Table), "name  a\nage   0s\n");
         assert_eq!(print(Format::Json), "{\"name\":\"a\",\"age_ms\":0}\n");
-    }
-
-    #[test]
-    fn spans_read_back_as_they_were() {
-        for millis in [0, 1, 250, 60_000, 90_000, 5_400_000, 259_200_000, 86_400_001] {
-            assert_eq!(crate::model::parse_duration(&human(millis)), Ok(millis));
-        }
     }
 }

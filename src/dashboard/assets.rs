@@ -1,7 +1,7 @@
 //! Style sheets, scripts and mark, built into the binary, ours and those of others (`static/vendor/`). Their addresses
 //! carry a hash of their content, so that a browser may keep them for a year and still sees a new version at once.
-//! They leave packed for whoever takes that. Pages do not: they hold the token of their forms beside what a stranger may
-//! have written, and how well that packs would tell the one from the other (BREACH, CVE-2013-3587).
+//! They leave packed for whoever takes that. Pages do not: they hold the token of their forms beside what a stranger
+//! may have written, and how well that packs would tell the one from the other (BREACH, CVE-2013-3587).
 
 use std::sync::LazyLock;
 
