@@ -70,6 +70,7 @@ async fn run(settings: Resolved) -> Result<(), NodeError> {
     let address = node.addr();
     println!("whimbrel {} is listening on http://{address}", env!("CARGO_PKG_VERSION"));
     println!("  data      {data}  (every acknowledged message is on this disk)");
+    let address = node.reached_at();
     println!("  try       curl -d 'hello' http://{address}/v1/topics/greetings/messages");
     println!("            curl -X POST 'http://{address}/v1/groups/readers/receive?topic=greetings'");
     let outcome = tokio::select! {

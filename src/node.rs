@@ -117,7 +117,7 @@ impl Node {
         let stop = CancellationToken::new();
         let stopping = stop.clone();
         let api_options = Arc::new(api_options(&args, &settings));
-        let about = dashboard::About::starting(address.to_string(), args.data.display().to_string())
+        let about = dashboard::About::starting(reached_at(address), args.data.display().to_string())
             .with_settings(settings.iter().map(shown_setting));
         let routes =
             api::routes(broker.clone(), api_options.clone()).merge(dashboard::router(broker.clone(), about));
@@ -141,6 +141,12 @@ impl Node {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where this machine reaches it, `host:port`: an address that stands for all of them is `localhost`.
+    #[must_use]
+    pub fn reached_at(&self) -> String {
+        reached_at(self.address)
     }
 
     /// The broker behind it.
@@ -210,12 +216,20 @@ fn pages() -> api::Pages {
     }
 }
 
+/// See [`Node::reached_at`].
+fn reached_at(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        return format!("localhost:{}", address.port());
+    }
+    address.to_string()
+}
+
 fn alerting_options(args: &ServeArgs, address: SocketAddr) -> broker::AlertingOptions {
     let given = Some(args.external_url.clone()).filter(|url| !url.is_empty());
     broker::AlertingOptions {
         every: args.alert_interval,
         allowed: args.webhook_allow.clone().into(),
-        external_url: given.unwrap_or_else(|| format!("http://{address}")),
+        external_url: given.unwrap_or_else(|| format!("http://{}", reached_at(address))),
     }
 }
 
@@ -327,4 +341,19 @@ fn open_disk(args: &ServeArgs) -> Result<Disk, NodeError> {
         tracing::info!(why = opened.why, "the queue index is made again from the log");
     }
     Ok(Disk { data, log, recovered, images, index, opened })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_stands_for_all_is_reached_at_this_machine() {
+        let text = |address: &str| reached_at(address.parse().unwrap());
+        assert_eq!(
+            (text("0.0.0.0:80"), text("[::]:80")),
+            ("localhost:80".to_owned(), "localhost:80".to_owned())
+        );
+        assert_eq!(text("[::1]:80"), "[::1]:80");
+    }
 }

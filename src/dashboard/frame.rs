@@ -2,7 +2,7 @@
 //! that was just sent.
 
 use super::assets::{ASSETS, Assets};
-use super::gather::{About, NodeState};
+use super::gather::NodeState;
 use super::visit::Visit;
 use super::words::{Common, Lang, Theme};
 use crate::broker::Broker;
@@ -100,13 +100,13 @@ pub(super) struct Link {
 
 impl Frame {
     /// The frame of a page as the broker stands now.
-    pub(super) fn gather(broker: &Broker, about: &About, section: Section, visit: &Visit) -> Frame {
+    pub(super) fn gather(broker: &Broker, section: Section, visit: &Visit) -> Frame {
         let time = broker.node().log_time;
         Frame {
             lang: visit.lang,
             theme: visit.theme,
             words: visit.common(),
-            node: Some(NodeState::gather(&broker.readiness(), about)),
+            node: Some(NodeState::gather(&broker.readiness())),
             as_of: Some(time).filter(|time| *time > Timestamp(0)),
             token: visit.token.token.clone(),
             here: visit.shown_as(None, None),

@@ -68,8 +68,6 @@ impl About {
 /// The state of the node, as every page shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NodeState {
-    /// Where it is reached.
-    pub(super) address: String,
     /// Whether it takes work.
     pub(super) ready: bool,
     /// The checks that failed, with what they found; empty when all is well.
@@ -77,10 +75,9 @@ pub(super) struct NodeState {
 }
 
 impl NodeState {
-    pub(super) fn gather(readiness: &Readiness, about: &About) -> NodeState {
+    pub(super) fn gather(readiness: &Readiness) -> NodeState {
         let failed = readiness.checks.iter().filter(|(_, passed, _)| !passed);
         NodeState {
-            address: about.address.clone(),
             ready: readiness.ready,
             failed: failed.map(|(name, _, found)| format!("{name}: {found}")).collect(),
         }
@@ -93,9 +90,8 @@ mod tests {
 
     #[test]
     fn a_node_that_is_not_well_says_what_is_wrong() {
-        let about = About::starting("127.0.0.1:1", "/d");
         let checks = vec![("log", true, "ok".to_owned()), ("disk", false, "full".to_owned())];
-        let state = NodeState::gather(&Readiness { ready: true, checks }, &about);
+        let state = NodeState::gather(&Readiness { ready: true, checks });
         assert_eq!((state.ready, state.failed), (true, vec!["disk: full".to_owned()]));
     }
 }

@@ -100,10 +100,9 @@ impl Visit {
         P: Template + Send + 'static,
         F: FnOnce(&Broker, Frame, &Visit) -> Result<P, BrokerError> + Send + 'static,
     {
-        let shared = desk.clone();
         let visit = self.clone();
         let look = move |broker: &Broker| {
-            let frame = Frame::gather(broker, &shared.about, section, &visit);
+            let frame = Frame::gather(broker, section, &visit);
             Ok(page::render(&gather(broker, frame, &visit)?))
         };
         match desk.broker.look(look).await {
@@ -114,7 +113,7 @@ impl Visit {
 
     /// What stands around a page of this part.
     pub(super) fn frame(&self, desk: &Desk, section: Section) -> Frame {
-        Frame::gather(&desk.broker, &desk.about, section, self)
+        Frame::gather(&desk.broker, section, self)
     }
 
     /// Answers with a page that is at hand.
