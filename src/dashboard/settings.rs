@@ -45,15 +45,14 @@ impl SettingsForm {
 
     /// What was filled in, after it could not be saved: compared with what stands `now`, so that whoever saves it all
     /// the same has seen what somebody else has changed meanwhile.
-    pub(in crate::dashboard) fn again<T: Serialize>(
-        fields: &Fields,
+    pub(in crate::dashboard) fn against<T: Serialize>(
+        self,
         wanted: &T,
         now: Option<(T, Version)>,
     ) -> SettingsForm {
-        let sent = SettingsForm::sent(fields);
-        let Some((present, version)) = now else { return sent };
+        let Some((present, version)) = now else { return SettingsForm { diff: None, ..self } };
         let diff = Some(difference(&present, wanted));
-        SettingsForm { version: version.to_string(), diff, ..sent }
+        SettingsForm { version: version.to_string(), diff, ..self }
     }
 }
 
@@ -129,7 +128,8 @@ mod tests {
         assert!(!sent.is_final && matches!(sent.expected, Expected::OneOf(_)));
         // Somebody was faster: what stands now is what it is compared with, and what is saved next.
         let now = (TopicSettings { queues: 6, ..present }, "00000000000000aa".parse().unwrap());
-        let again = SettingsForm::again(&fields("settings=x&version=y"), &sent.settings, Some(now));
+        let filled_in = SettingsForm::sent(&fields("settings=x&version=y"));
+        let again = filled_in.against(&sent.settings, Some(now));
         assert_eq!(again.diff.unwrap(), [("queues".to_owned(), "6".to_owned(), "8".to_owned())]);
         assert_eq!((again.text.as_str(), again.version.as_str()), ("x", "00000000000000aa"));
         for bad in ["settings=%7B", "settings=%7B%22queues%22%3A0%7D", "settings=%7B%22colour%22%3A1%7D"] {

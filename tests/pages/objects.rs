@@ -71,7 +71,7 @@ async fn a_group(page: &Page, house: &mut House) {
     let lag = |group: &Value| group[0]["lag"].as_u64().unwrap();
     let before = lag(&setting(house, "/v1/groups/shipping", "topics").await);
     assert!(before > 0 && page.count("#seek button.danger").await == 0);
-    page.evaluate("document.querySelector('#seek select[name=to]').value = 'latest'").await;
+    page.choose("#seek select[name=to]", "latest").await;
     page.follow("#seek button[value=look]").await;
     page.wait_for_text("#would", &before.to_string()).await;
     assert_eq!(lag(&setting(house, "/v1/groups/shipping", "topics").await), before, "only looked");
@@ -88,8 +88,32 @@ async fn a_group(page: &Page, house: &mut House) {
     page.wait_for_text("h1", "billing").await;
 }
 
+async fn a_rule(page: &Page, house: &mut House) {
+    const PATH: &str = "/v1/alerts/rules/GroupLag";
+    at(page, house, "/alerts/rules/GroupLag").await;
+    let before = setting(house, PATH, "annotations").await;
+    page.fill("#rule input[name=threshold]", "700").await;
+    page.follow("#rule button[value=review]").await;
+    page.wait_for_text("#diff", "threshold").await;
+    // Meanwhile somebody else changes it.
+    let theirs = json!({"metric": "lag_seconds", "threshold": 650, "annotations": before});
+    house.calls.expect(200, "PUT", PATH, &theirs).await;
+    page.follow("#rule button[value=save]").await;
+    refused(page, "was changed meanwhile").await;
+    assert!(page.text("#diff").await.contains("650"), "compared with what stands now");
+    page.follow("#rule button[value=save]").await;
+    page.wait_for_text("main [role=status]", "Done").await;
+    assert_eq!(setting(house, PATH, "threshold").await, 700);
+    assert_eq!(setting(house, PATH, "annotations").await, before, "what has no field stays");
+    // Deleted, the one that comes with the broker is back.
+    page.fill("input[name=confirm]", "GroupLag").await;
+    page.follow("form.danger button").await;
+    page.wait_for_text("h1", "Rules").await;
+    assert_eq!(setting(house, PATH, "origin").await, "built_in");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn topics_and_groups_are_made_changed_moved_and_deleted() {
+async fn topics_groups_and_rules_are_made_changed_moved_and_deleted() {
     let browser = Browser::start().await;
     for forbidden in [false, true] {
         let mut house = House::start().await;
@@ -98,6 +122,7 @@ async fn topics_and_groups_are_made_changed_moved_and_deleted() {
         page.forbid_script(forbidden).await;
         a_topic(&page, &mut house).await;
         a_group(&page, &mut house).await;
+        a_rule(&page, &mut house).await;
         page.assert_clean(&house.origin());
         house.stop().await;
     }

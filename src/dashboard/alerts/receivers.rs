@@ -201,20 +201,25 @@ async fn save_routing(State(desk): State<Desk>, form: Form) -> Response {
     let path = "/alerts/receivers";
     let present = desk.broker.alerting().routing().map(|placed| Routing::clone(&placed.value));
     let is_new = present.is_none();
-    let error = match settings::read(&fields, &present.unwrap_or_default(), Routing::check) {
+    let (error, form) = match settings::read(&fields, &present.unwrap_or_default(), Routing::check) {
         Ok(Sent { is_final: false, form, .. }) => {
             let also = Shown { routing: Some(form), ..Shown::default() };
             return shown(&desk, visit.at(path), also).await;
         }
-        Ok(Sent { settings, expected, .. }) => {
+        Ok(Sent { settings, expected, form, .. }) => {
             let expected = if is_new { Expected::Missing } else { expected };
-            match desk.broker.put_routing(settings, Origin::Api, expected).await {
+            match desk.broker.put_routing(settings.clone(), Origin::Api, expected).await {
                 Ok(_) => return visit.lead_on(path, "done"),
-                Err(error) => FormError::from(error),
+                Err(error) => {
+                    let alerting = desk.broker.alerting();
+                    let now =
+                        alerting.routing().map(|placed| (Routing::clone(&placed.value), placed.version()));
+                    (FormError::from(error), form.against(&settings, now))
+                }
             }
         }
-        Err(error) => error,
+        Err(error) => (error, SettingsForm::sent(&fields)),
     };
-    let also = Shown { routing: Some(SettingsForm::sent(&fields)), ..Shown::default() };
+    let also = Shown { routing: Some(form), ..Shown::default() };
     shown(&desk, visit.again(path, Fields::default(), &error), also).await
 }

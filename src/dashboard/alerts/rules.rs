@@ -150,14 +150,21 @@ struct Asked {
 }
 
 impl Asked {
-    /// The rule that a form asks for; none where it cannot be read.
-    fn of(fields: &Fields, form: SettingsForm, rule: Option<AlertRule>) -> Asked {
+    /// A form that could be read, and the rule that it asks for.
+    fn of(fields: &Fields, form: SettingsForm, rule: AlertRule) -> Asked {
         let is_json = !rule_form::is_sent(fields);
-        let shown = match &rule {
-            Some(rule) => RuleFields::of(rule),
-            None => RuleFields::sent(fields),
-        };
-        Asked { fields: shown, form, is_json, rule }
+        Asked { fields: RuleFields::of(&rule), form, is_json, rule: Some(rule) }
+    }
+
+    /// A form that could not be read, as it was filled in; the other one shows what stands.
+    fn unread(fields: &Fields, present: &AlertRule) -> Asked {
+        if rule_form::is_sent(fields) {
+            let version = fields.kept("version").to_owned();
+            let form = SettingsForm { version, ..SettingsForm::new(present) };
+            return Asked { fields: RuleFields::sent(fields), form, is_json: false, rule: None };
+        }
+        let form = SettingsForm::sent(fields);
+        Asked { fields: RuleFields::of(present), form, is_json: true, rule: None }
     }
 }
 
@@ -222,29 +229,26 @@ async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) ->
     let present = desk.broker.alerting().rule(&name).map(|placed| placed.value);
     let is_new = present.is_none();
     let present = present.map_or_else(draft, |rule| AlertRule::clone(&rule));
-    let error = match read(&fields, &present) {
+    let (error, asked) = match read(&fields, &present) {
         Ok(Sent { is_final: false, form, settings, .. }) => {
-            let asked = Asked::of(&fields, form, Some(settings));
+            let asked = Asked::of(&fields, form, settings);
             return shown_with(&desk, visit.at(path), name, Some(asked)).await;
         }
-        Ok(Sent { settings, expected, .. }) => {
-            // One that comes with the broker is not there yet, as far as anybody has set it.
+        Ok(Sent { settings, expected, form, .. }) => {
+            // A new one is not to take the place of one that somebody else has made meanwhile.
             let expected = if is_new { Expected::Missing } else { expected };
-            match desk.broker.put_alert_rule(name.clone(), settings, Origin::Api, expected).await {
+            match desk.broker.put_alert_rule(name.clone(), settings.clone(), Origin::Api, expected).await {
                 Ok(_) => return visit.lead_on(&path, "done"),
-                Err(error) => FormError::from(error),
+                Err(error) => {
+                    let now = desk.broker.alerting().rule(&name);
+                    let now = now.map(|placed| (AlertRule::clone(&placed.value), placed.version()));
+                    let form = form.against(&settings, now);
+                    (FormError::from(error), Asked::of(&fields, form, settings))
+                }
             }
         }
-        Err(error) => error,
+        Err(error) => (error, Asked::unread(&fields, &present)),
     };
-    let form = match rule_form::is_sent(&fields) {
-        true => SettingsForm { version: fields.kept("version").to_owned(), ..SettingsForm::new(&present) },
-        false => SettingsForm::sent(&fields),
-    };
-    let mut asked = Asked::of(&fields, form, None);
-    if asked.is_json {
-        asked.fields = RuleFields::of(&present);
-    }
     shown_with(&desk, visit.again(path, Fields::default(), &error), name, Some(asked)).await
 }
 

@@ -58,6 +58,8 @@ struct Row {
     runbook: Option<String>,
     is_silenced: bool,
     is_over: bool,
+    /// Whether a silence was asked for it that could not be made: its form is shown again.
+    is_asked: bool,
 }
 
 /// What all rows are made from.
@@ -65,6 +67,16 @@ struct Look {
     alerting: Alerting,
     values: AlertValues,
     now: Timestamp,
+    /// The form that could not be done, if there is one.
+    sent: Option<Fields>,
+}
+
+/// Whether a form is about this alert.
+fn is_about(fields: &Fields, key: &AlertKey) -> bool {
+    fields.one("rule") == Some(key.rule.as_str())
+        && [("topic", &key.topic), ("group", &key.group), ("receiver", &key.receiver)]
+            .into_iter()
+            .all(|(name, value)| fields.one(name) == value.as_deref())
 }
 
 fn row(look: &Look, words: &'static Alerts, (key, alert): (&AlertKey, &Alert)) -> Row {
@@ -93,13 +105,16 @@ fn row(look: &Look, words: &'static Alerts, (key, alert): (&AlertKey, &Alert)) -
         runbook: annotation("runbook_url").filter(|url| url.starts_with('/') || url.starts_with("https://")),
         is_silenced: alerting.silenced_by(&alert.labels, look.now).is_some(),
         is_over: matches!(alert.phase, AlertPhase::Resolved { .. }),
+        is_asked: look.sent.as_ref().is_some_and(|fields| is_about(fields, key)),
     }
 }
 
 async fn show(State(desk): State<Desk>, visit: Visit) -> Response {
     let gather = |broker: &Broker, frame, visit: &Visit| {
         let words = Alerts::of(visit.lang);
-        let look = Look { alerting: broker.alerting(), values: broker.alert_values(), now: broker.now() };
+        let sent = visit.trouble.is_some().then(|| visit.fields.clone());
+        let look =
+            Look { alerting: broker.alerting(), values: broker.alert_values(), now: broker.now(), sent };
         let alerts = look.alerting.alerts_by_urgency();
         Ok(AlertsPage {
             frame,
@@ -152,6 +167,18 @@ async fn silence(State(desk): State<Desk>, form: Form) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_that_failed_is_shown_again_beside_its_own_alert() {
+        let key = |group: Option<&str>| AlertKey {
+            rule: "Lag".to_owned(),
+            group: group.map(str::to_owned),
+            ..AlertKey::default()
+        };
+        let sent = Fields::parse("rule=Lag&group=a&choice=60").unwrap();
+        assert!(is_about(&sent, &key(Some("a"))));
+        assert!(!is_about(&sent, &key(Some("b"))) && !is_about(&sent, &key(None)));
+    }
 
     #[test]
     fn a_silence_is_of_that_alert_for_that_long() {

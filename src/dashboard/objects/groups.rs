@@ -228,13 +228,13 @@ async fn save(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -
             let forms = Forms { settings: Some(form), ..Forms::default() };
             return shown(&desk, visit.at(path), name, forms).await;
         }
-        Ok(Sent { settings, expected, .. }) => {
+        Ok(Sent { settings, expected, form, .. }) => {
             match desk.broker.put_group(name.clone(), settings.clone(), expected, true).await {
                 Ok(_) => return visit.lead_on(&path, "done"),
                 Err(error) => {
                     let now = desk.broker.group_settings(&name).ok();
                     let now = now.map(|(settings, version)| ((*settings).clone(), version));
-                    (error.into(), SettingsForm::again(&fields, &settings, now))
+                    (error.into(), form.against(&settings, now))
                 }
             }
         }

@@ -192,12 +192,12 @@ async fn save(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -
         Ok(Sent { is_final: false, form, .. }) => {
             return shown(&desk, visit.at(path), name, Some(form)).await;
         }
-        Ok(Sent { settings, expected, .. }) => {
+        Ok(Sent { settings, expected, form, .. }) => {
             match desk.broker.put_topic(name.clone(), settings.clone(), expected).await {
                 Ok(_) => return visit.lead_on(&path, "done"),
                 Err(error) => {
                     let now = desk.broker.topic_settings(&name).ok();
-                    (error.into(), SettingsForm::again(&fields, &settings, now))
+                    (error.into(), form.against(&settings, now))
                 }
             }
         }
