@@ -152,7 +152,7 @@ impl Visit {
 
     /// This page with other parameters about how it is shown.
     pub(super) fn shown_as(&self, lang: Option<Lang>, theme: Option<Theme>) -> String {
-        let kept = self.fields.pairs().filter(|(name, _)| ![LANG, THEME, NOTE, csrf::FIELD].contains(name));
+        let kept = self.asked().filter(|(name, _)| ![LANG, THEME, NOTE, csrf::FIELD].contains(name));
         let lang = lang.map(|lang| (LANG, Some(lang.name())));
         let theme = theme.map(|theme| (THEME, Some(theme.name())));
         address(&self.path, kept.map(|(name, value)| (name, Some(value))).chain(lang).chain(theme))
@@ -161,9 +161,15 @@ impl Visit {
     /// This page with another value of one parameter; none leaves it out.
     pub(super) fn asking(&self, parameter: &str, value: Option<&str>) -> String {
         let others = [LANG, THEME, NOTE, csrf::FIELD, parameter];
-        let kept = self.fields.pairs().filter(|(name, _)| !others.contains(name));
+        let kept = self.asked().filter(|(name, _)| !others.contains(name));
         let kept = kept.map(|(name, value)| (name, Some(value)));
         address(&self.path, kept.chain([(parameter, value)]))
+    }
+
+    /// What an address says. What was filled into a form that could not be done is for the form alone: it may be a
+    /// secret.
+    fn asked(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.pairs().filter(|_| self.trouble.is_none())
     }
 
     /// Sets what the browser shall remember.

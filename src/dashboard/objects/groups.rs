@@ -199,7 +199,14 @@ fn page(
         deaths: broker.deaths(name)?,
         attempts: broker.attempts(name)?,
         failures: broker.failures(name)?,
-        form: forms.settings.unwrap_or_else(|| SettingsForm::of(&group.settings, group.version)),
+        form: match forms.settings {
+            Some(form) => form,
+            // As they were set: a view also tells what an unset one comes to, and that is not to be saved.
+            None => {
+                let (settings, version) = broker.group_settings(name)?;
+                SettingsForm::of(&*settings, version)
+            }
+        },
         seek: forms.seek,
         places: [
             ("earliest", words.earliest),

@@ -86,7 +86,6 @@ texts! {
         content_encoding: "Content encoding", "内容编码";
         ordering_key: "Ordering key", "顺序键";
         send_title: "Send a message", "发送消息";
-        nothing_sent: "Nothing was sent.", "未发送任何消息。";
         copy_of: "A copy of the dead letter", "死信副本：";
         copy_about:
             "It is sent as a new message to everyone who reads the topic; the dead letter stays where it is.",
