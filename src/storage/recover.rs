@@ -83,8 +83,8 @@ pub(super) fn recover(
     let ids: Vec<u64> = names.iter().filter_map(|name| id_of(name)).collect();
     let mut marks = MarksFile::open(vfs, dir.path().join("vote"), ids.is_empty())?;
     let mut notes = Vec::new();
-    if marks.repaired && marks.marks().sequence > 0 {
-        notes.push("one copy of vote and marks was torn or damaged; it is written anew".to_owned());
+    if marks.marks().sequence > 0 {
+        notes.extend(marks.found.note().map(str::to_owned));
     }
     let (found, unfinished) = find(vfs, &folder, &ids, &marks.marks())?;
     let mut segments = check_sealed(vfs, &found, &marks.marks())?;

@@ -116,8 +116,41 @@ pub(super) struct MarksFile {
     file: Arc<dyn VfsFile>,
     path: PathBuf,
     marks: Marks,
-    /// Whether a copy was missing or harmed when the file was opened.
-    pub(super) repaired: bool,
+    /// How the copies stood to each other when the file was opened.
+    pub(super) found: Copies,
+}
+
+/// How the two copies stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copies {
+    /// Both whole and equal, or the file is new.
+    Equal,
+    /// Both whole, one older: the process ended between the two writes of a change that was never reported.
+    Apart,
+    /// One is missing or harmed.
+    Harmed,
+}
+
+impl Copies {
+    fn of(copies: &[Option<Marks>]) -> Copies {
+        match copies {
+            [Some(first), Some(second)] if first == second => Copies::Equal,
+            [Some(_), Some(_)] => Copies::Apart,
+            [] => Copies::Equal,
+            _ => Copies::Harmed,
+        }
+    }
+
+    /// What a start says of it, when there is something to say.
+    pub(super) fn note(self) -> Option<&'static str> {
+        match self {
+            Copies::Equal => None,
+            Copies::Apart => {
+                Some("a change of vote and marks was cut short between its two copies; the newer one is kept")
+            }
+            Copies::Harmed => Some("one copy of vote and marks was torn or damaged; it is written anew"),
+        }
+    }
 }
 
 impl MarksFile {
@@ -145,7 +178,7 @@ impl MarksFile {
             }
             Err(error) => return Err(io("open")(error)),
         };
-        let repaired = copies.iter().any(Option::is_none) || copies.first() != copies.get(1);
+        let found = Copies::of(&copies);
         copies.retain(Option::is_some);
         let newest = copies.into_iter().flatten().max_by_key(|marks| marks.sequence);
         let marks = match newest {
@@ -153,7 +186,7 @@ impl MarksFile {
             None if fresh => Marks { next: 1, ..Marks::default() },
             None => return Err(StorageError::damaged(path, 0, "both copies of vote and marks are damaged")),
         };
-        Ok(MarksFile { file, path, marks, repaired })
+        Ok(MarksFile { file, path, marks, found })
     }
 
     pub(super) fn marks(&self) -> Marks {

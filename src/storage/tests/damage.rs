@@ -136,3 +136,29 @@ fn another_format_is_refused() {
         assert!(matches!(refusal, StorageError::Format { found, .. } if found == other), "{refusal}");
     }
 }
+
+#[test]
+fn a_change_cut_short_between_its_copies_is_no_damage() {
+    let mut rig = Rig::new(SimFs::new(5));
+    rig.open().unwrap();
+    rig.apply(Op::Vote).unwrap();
+    let path = Path::new("/data/vote");
+    let before = rig.fs.contents(path).unwrap();
+    rig.apply(Op::Vote).unwrap();
+    rig.log.take().unwrap().close();
+    rig.fs.restart(Crash::Process);
+    let after = rig.fs.contents(path).unwrap();
+    let second = after.len() / 2;
+    let started = |second_copy: &[u8]| {
+        let fs = rig.fs.fork(1);
+        fs.damage(path, &[&after[..second], second_copy].concat());
+        let (_log, recovered) = open(&fs).unwrap();
+        assert_eq!(recovered.vote, rig.before.vote);
+        recovered.notes
+    };
+    assert_eq!(started(&after[second..]), Vec::<String>::new());
+    let notes = started(&before[second..]);
+    assert!(notes.len() == 1 && notes[0].contains("cut short between its two copies"), "{notes:?}");
+    let notes = started(&vec![0; second]);
+    assert!(notes.len() == 1 && notes[0].contains("torn or damaged"), "{notes:?}");
+}
