@@ -88,22 +88,33 @@ async fn dead_letters_are_inspected_counted_and_redriven() {
             "{back:?}"
         );
         // The other one, chosen; first only counted.
+        house.calls.expect(201, "PUT", "/v1/topics/elsewhere", &json!({})).await;
         let choose = format!("input[value='{}']", things.letter);
         page.follow("fieldset button[value=redrive]").await;
         page.wait_for_text("main [role=alert]", "choose at least one").await;
         let refused = page.take_trouble();
         assert!(refused.iter().all(|line| line.contains("422")), "{refused:?}");
         page.click(&choose).await;
+        page.fill("input[name=rate]", "7").await;
+        page.click("input[name=where][value=on]").await;
+        page.fill("input[name=target]", "elsewhere").await;
         page.follow("button[value=dry_run]").await;
         page.wait_for_text("main", "1 would be redriven").await;
-        page.click(&choose).await;
+        // What was counted is what will be redriven: nothing has to be chosen again.
+        let chosen = "[...document.querySelectorAll('#redrive input:checked, #redrive input[name=rate], \
+                      #redrive input[name=target]')].map(input => input.value).join()";
+        let kept = format!("{},selected,on,elsewhere,7", things.letter);
+        assert_eq!(page.evaluate(chosen).await, kept.as_str());
+        page.click("input[name=where][value=back]").await;
         page.follow("fieldset button[value=redrive]").await;
         page.wait_for_text("main", "1 redriven").await;
-        // All that fit, as a job.
+        // All that fit, as a job; their kind is found by its words, though they span lines.
         for number in 0..3 {
-            house.letter(&format!("{number}"), "again").await;
+            house.letter(&format!("{number}"), "again\nand again").await;
         }
         at(page, house, "/dead-letters/billing").await;
+        page.follow("#kinds + div tbody a").await;
+        page.wait_for_text("#letters", "Those that fit").await;
         page.click("input[name=which][value=all]").await;
         page.follow("fieldset button[value=redrive]").await;
         page.wait_for_text("h1", "Redrive of billing").await;

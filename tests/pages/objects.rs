@@ -30,6 +30,15 @@ async fn a_topic(page: &Page, house: &mut House) {
     page.follow("#settings button[value=review]").await;
     page.wait_for_text("#diff", "queues").await;
     assert_eq!(setting(house, "/v1/topics/parcels", "queues").await, 4);
+    // What is edited after that is shown again, and not saved unseen.
+    page.fill("#settings textarea", r#"{"queues": 9}"#).await;
+    page.follow("#settings button[value=save]").await;
+    page.wait_for_text("#settings [role=status]", "edited after it was shown").await;
+    assert!(page.text("#diff").await.contains('9'));
+    assert_eq!(setting(house, "/v1/topics/parcels", "queues").await, 4);
+    page.fill("#settings textarea", r#"{"queues": 8}"#).await;
+    page.follow("#settings button[value=review]").await;
+    page.wait_for_text("#diff", "8").await;
     // Meanwhile somebody else changes it.
     house.calls.expect(200, "PATCH", "/v1/topics/parcels", &json!({"queues": 6})).await;
     page.follow("#settings button[value=save]").await;
@@ -74,6 +83,12 @@ async fn a_group(page: &Page, house: &mut House) {
     page.choose("#seek select[name=to]", "latest").await;
     page.follow("#seek button[value=look]").await;
     page.wait_for_text("#would", &before.to_string()).await;
+    page.choose("#seek select[name=to]", "earliest").await;
+    page.follow("#seek button[value=seek]").await;
+    page.wait_for_text("#seek [role=status]", "edited after it was shown").await;
+    page.choose("#seek select[name=to]", "latest").await;
+    page.follow("#seek button[value=look]").await;
+    page.wait_for_text("#would", &before.to_string()).await;
     assert_eq!(lag(&setting(house, "/v1/groups/shipping", "topics").await), before, "only looked");
     page.follow("#seek button[value=seek]").await;
     page.wait_for_text("[role=status]", "Done").await;
@@ -110,6 +125,14 @@ async fn a_rule(page: &Page, house: &mut House) {
     page.follow("form.danger button").await;
     page.wait_for_text("h1", "Rules").await;
     assert_eq!(setting(house, PATH, "origin").await, "built_in");
+    // A new one as the page proposes it: everything of it is new.
+    page.fill("form[action='/alerts/rule'] input[name=name]", "Mine").await;
+    page.follow("form[action='/alerts/rule'] button").await;
+    page.follow("#rule button[value=review]").await;
+    page.wait_for_text("#diff", "threshold").await;
+    page.follow("#rule button[value=save]").await;
+    page.wait_for_text("main [role=status]", "Done").await;
+    assert_eq!(setting(house, "/v1/alerts/rules/Mine", "threshold").await, 300);
 }
 
 #[tokio::test(flavor = "multi_thread")]

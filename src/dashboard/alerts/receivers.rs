@@ -14,7 +14,7 @@ use crate::dashboard::fields::Fields;
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
-use crate::dashboard::settings::{self, Sent, SettingsForm};
+use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::{Alerts, Objects};
 use crate::machine::Expected;
@@ -198,28 +198,18 @@ async fn delete(State(desk): State<Desk>, Path(receiver): Path<String>, form: Fo
 
 async fn save_routing(State(desk): State<Desk>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let path = "/alerts/receivers";
-    let present = desk.broker.alerting().routing().map(|placed| Routing::clone(&placed.value));
-    let is_new = present.is_none();
-    let (error, form) = match settings::read(&fields, &present.unwrap_or_default(), Routing::check) {
-        Ok(Sent { is_final: false, form, .. }) => {
-            let also = Shown { routing: Some(form), ..Shown::default() };
-            return shown(&desk, visit.at(path), also).await;
-        }
-        Ok(Sent { settings, expected, form, .. }) => {
-            let expected = if is_new { Expected::Missing } else { expected };
-            match desk.broker.put_routing(settings.clone(), Origin::Api, expected).await {
-                Ok(_) => return visit.lead_on(path, "done"),
-                Err(error) => {
-                    let alerting = desk.broker.alerting();
-                    let now =
-                        alerting.routing().map(|placed| (Routing::clone(&placed.value), placed.version()));
-                    (FormError::from(error), form.against(&settings, now))
-                }
-            }
-        }
-        Err(error) => (error, SettingsForm::sent(&fields)),
+    let (path, broker) = ("/alerts/receivers", &desk.broker);
+    let read = settings::read(&fields, Routing::check);
+    let present = || {
+        let alerting = broker.alerting();
+        let placed = alerting.routing()?;
+        Some((Routing::clone(&placed.value), placed.version()))
     };
-    let also = Shown { routing: Some(form), ..Shown::default() };
-    shown(&desk, visit.again(path, Fields::default(), &error), also).await
+    let put = |routing, expected| broker.put_routing(routing, Origin::Api, expected);
+    let (visit, form) = match settings::submit(&fields, read, present, put).await {
+        Submitted::Saved => return visit.lead_on(path, "done"),
+        Submitted::Shown(_, form) => (visit.at(path), form),
+        Submitted::Refused(error, form, _) => (visit.again(path, Fields::default(), &error), form),
+    };
+    shown(&desk, visit, Shown { routing: Some(form), ..Shown::default() }).await
 }

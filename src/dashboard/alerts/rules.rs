@@ -16,7 +16,7 @@ use crate::dashboard::fields::Fields;
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
-use crate::dashboard::settings::{self, Difference, Sent, SettingsForm};
+use crate::dashboard::settings::{self, Difference, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::{Alerts, Objects};
 use crate::machine::{Expected, Placed};
@@ -210,14 +210,15 @@ async fn shown_with(desk: &Desk, visit: Visit, name: AlertName, sent: Option<Ask
     visit.show(desk, Section::Alerts, gather).await
 }
 
-/// The rule that a form asks for, by its fields or as JSON.
-fn read(fields: &Fields, present: &AlertRule) -> Result<Sent<AlertRule>, FormError> {
+/// The rule that a form asks for, by its fields or as JSON, and how it is written as JSON.
+fn read(fields: &Fields, present: &AlertRule) -> Result<(AlertRule, String), FormError> {
     if !rule_form::is_sent(fields) {
-        return settings::read(fields, present, AlertRule::check);
+        return settings::read(fields, AlertRule::check);
     }
     let rule = rule_form::read(fields, present)?;
-    let text = SettingsForm::new(&rule).text;
-    settings::taken(fields, present, (rule, text), AlertRule::check)
+    rule.check().map_err(|error| FormError::new(error.to_string()))?;
+    let text = settings::written(&rule);
+    Ok((rule, text))
 }
 
 async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) -> Response {
@@ -225,31 +226,25 @@ async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) ->
     let Ok(name) = rule.parse::<AlertName>() else {
         return visit.oops(&desk, StatusCode::NOT_FOUND, &rule);
     };
-    let path = format!("/alerts/rules/{name}");
-    let present = desk.broker.alerting().rule(&name).map(|placed| placed.value);
-    let is_new = present.is_none();
-    let present = present.map_or_else(draft, |rule| AlertRule::clone(&rule));
-    let (error, asked) = match read(&fields, &present) {
-        Ok(Sent { is_final: false, form, settings, .. }) => {
-            let asked = Asked::of(&fields, form, settings);
-            return shown_with(&desk, visit.at(path), name, Some(asked)).await;
-        }
-        Ok(Sent { settings, expected, form, .. }) => {
-            // A new one is not to take the place of one that somebody else has made meanwhile.
-            let expected = if is_new { Expected::Missing } else { expected };
-            match desk.broker.put_alert_rule(name.clone(), settings.clone(), Origin::Api, expected).await {
-                Ok(_) => return visit.lead_on(&path, "done"),
-                Err(error) => {
-                    let now = desk.broker.alerting().rule(&name);
-                    let now = now.map(|placed| (AlertRule::clone(&placed.value), placed.version()));
-                    let form = form.against(&settings, now);
-                    (FormError::from(error), Asked::of(&fields, form, settings))
-                }
-            }
-        }
-        Err(error) => (error, Asked::unread(&fields, &present)),
+    let (path, broker) = (format!("/alerts/rules/{name}"), &desk.broker);
+    let present = || {
+        let placed = broker.alerting().rule(&name)?;
+        Some((AlertRule::clone(&placed.value), placed.version()))
     };
-    shown_with(&desk, visit.again(path, Fields::default(), &error), name, Some(asked)).await
+    let base = present().map_or_else(draft, |(rule, _)| rule);
+    let put = |rule, expected| broker.put_alert_rule(name.clone(), rule, Origin::Api, expected);
+    let (visit, asked) = match settings::submit(&fields, read(&fields, &base), present, put).await {
+        Submitted::Saved => return visit.lead_on(&path, "done"),
+        Submitted::Shown(rule, form) => (visit.at(path), Asked::of(&fields, form, rule)),
+        Submitted::Refused(error, form, rule) => {
+            let asked = match rule {
+                Some(rule) => Asked::of(&fields, form, rule),
+                None => Asked::unread(&fields, &base),
+            };
+            (visit.again(path, Fields::default(), &error), asked)
+        }
+    };
+    shown_with(&desk, visit, name, Some(asked)).await
 }
 
 async fn delete(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) -> Response {

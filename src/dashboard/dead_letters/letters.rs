@@ -135,27 +135,60 @@ pub(super) struct Letters {
     pub(super) looked: u64,
     pub(super) bounded: bool,
     pub(super) next: Option<String>,
-    /// The topic that all rows came from, to fill in as the target; empty when they came from several.
+    /// Where these rows begin.
+    pub(super) cursor: Option<MessageId>,
+    /// What to do with them, as it was filled in.
+    pub(super) wish: WishForm,
+    /// Whether somebody was about to throw all of them away.
+    pub(super) purging: bool,
+}
+
+/// The fields of the redrive, as they were filled in: whoever counted first, or was refused, goes on from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct WishForm {
+    pub(super) ids: Vec<String>,
+    /// All that fit the filter, and not those chosen.
+    pub(super) all: bool,
+    /// On to the target, and not back to the group.
+    pub(super) on: bool,
+    /// Filled in with the topic that all rows came from when there is one.
     pub(super) target: String,
+    pub(super) rate: String,
+}
+
+impl WishForm {
+    fn of(fields: &Fields) -> WishForm {
+        WishForm {
+            ids: fields.all("id").map(str::to_owned).collect(),
+            all: fields.one("which") == Some("all"),
+            on: fields.one("where") == Some("on"),
+            target: fields.kept("target").to_owned(),
+            rate: fields.kept("rate").to_owned(),
+        }
+    }
 }
 
 impl Letters {
-    /// Gathers them; the rows are those that fit the fields, from their cursor on.
+    /// Gathers them; the rows are those that fit the filter, from the cursor on. The fields are what was filled in.
     ///
     /// # Errors
     /// A group that is not there, or a fault.
     pub(super) fn gather(
         broker: &Broker,
         group: GroupName,
-        (form, filter): (FilterForm, &DeadLetterFilter),
-        cursor: Option<MessageId>,
+        (filter, cursor): (&DeadLetterFilter, Option<MessageId>),
+        fields: &Fields,
     ) -> Result<Letters, BrokerError> {
+        let (form, mut wish) = (FilterForm::of(fields), WishForm::of(fields));
         let deaths = broker.deaths(&group)?;
         let found = broker.find_dead_letters(&group, filter, cursor, ROWS)?;
         let LettersFound { letters, next, looked, bounded } = found;
         let mut topics = letters.iter().map(|letter| &letter.topic);
         let first = topics.next().cloned();
-        let target = first.filter(|first| topics.all(|topic| topic == first));
+        let only = first.filter(|first| topics.all(|topic| topic == first));
+        if let Some(only) = only.filter(|_| fields.raw("target").is_none()) {
+            wish.target = only.to_string();
+        }
         Ok(Letters {
             kinds: deaths.kinds.iter().map(|kind| KindRow::of(&group, kind)).collect(),
             others: deaths.others,
@@ -165,10 +198,20 @@ impl Letters {
             looked,
             bounded,
             next: next.map(|id| form.address(&group, Some(&id.to_string()))),
-            target: target.map(|topic| topic.to_string()).unwrap_or_default(),
+            cursor,
+            wish,
+            purging: fields.raw("confirm").is_some(),
             filter: form,
             group,
         })
+    }
+}
+
+impl Letters {
+    /// Whether this one was chosen before.
+    pub(super) fn is_chosen(&self, row: &LetterRow) -> bool {
+        let id = row.id.to_string();
+        self.wish.ids.contains(&id)
     }
 }
 
@@ -177,7 +220,7 @@ impl KindRow {
         let form = FilterForm {
             reason: kind.reason.as_str().to_owned(),
             topic: kind.topic.to_string(),
-            words: kind.words.clone().unwrap_or_default(),
+            words: kind.words.as_deref().map(line_of).unwrap_or_default().to_owned(),
             ..FilterForm::default()
         };
         KindRow {
@@ -189,6 +232,12 @@ impl KindRow {
             address: form.address(group, None),
         }
     }
+}
+
+/// The first line of words that has any: a form sends the end of a line as two characters (WHATWG HTML, 4.10.22.4), and
+/// an input in one line drops it, so words that span lines would find nothing.
+fn line_of(words: &str) -> &str {
+    words.split(['\r', '\n']).map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
 impl LetterRow {
@@ -272,6 +321,19 @@ mod tests {
         );
         for (text, field) in [("reason=odd", "reason"), ("topic=-", "topic"), ("from=soon", "from")] {
             assert_eq!(FilterForm::read(&Fields::parse(text).unwrap()).unwrap_err().field, field);
+        }
+    }
+
+    #[test]
+    fn words_over_several_lines_are_looked_for_by_their_first() {
+        for (words, line) in [
+            ("db down", "db down"),
+            ("\r\n  Traceback:\r\n  line 1", "Traceback:"),
+            ("a\rb", "a"),
+            ("\n", ""),
+        ] {
+            assert_eq!(line_of(words), line);
+            assert!(words.contains(line));
         }
     }
 

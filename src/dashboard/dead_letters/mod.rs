@@ -104,9 +104,9 @@ async fn listed(desk: &Desk, mut visit: Visit, group: GroupName, notice: Option<
             (DeadLetterFilter::default(), None)
         }
     };
-    let form = FilterForm::of(&visit.fields);
+    let fields = visit.fields.clone();
     let gathered =
-        desk.broker.look(move |broker| Letters::gather(broker, group, (form, &filter), cursor)).await;
+        desk.broker.look(move |broker| Letters::gather(broker, group, (&filter, cursor), &fields)).await;
     match gathered {
         Ok(letters) => visit.page(&ListTemplate {
             frame: visit.frame(desk, Section::DeadLetters),
@@ -192,7 +192,7 @@ async fn purge(State(desk): State<Desk>, Path(group): Path<String>, form: Form) 
     let Form { fields, visit, .. } = form;
     let Ok(group) = group.parse::<GroupName>() else { return no_group(&desk, &visit) };
     if let Err(error) = confirmed(&fields, &visit, group.as_str()) {
-        return again(&desk, visit, (group, Fields::default()), &error).await;
+        return again(&desk, visit, (group, fields), &error).await;
     }
     match desk.broker.purge_dead_letters(group.clone()).await {
         Ok(purged) => {

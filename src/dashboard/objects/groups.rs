@@ -17,7 +17,7 @@ use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
-use crate::dashboard::settings::{self, Sent, SettingsForm};
+use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Objects;
 use crate::machine::Expected;
@@ -223,32 +223,23 @@ fn page(
 
 async fn save(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let present = group.parse::<GroupName>().map_err(|error| BrokerError::NotFound(error.to_string()));
-    let present = present.and_then(|name| Ok((desk.broker.group_settings(&name)?.0, name)));
-    let (present, name) = match present {
-        Ok(found) => found,
-        Err(error) => return visit.failed(&desk, &error),
+    let name = match group.parse::<GroupName>() {
+        Ok(name) => name,
+        Err(error) => return visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
     };
-    let path = page_of(&name);
-    let (error, form) = match settings::read(&fields, &*present, GroupSettings::check) {
-        Ok(Sent { is_final: false, form, .. }) => {
-            let forms = Forms { settings: Some(form), ..Forms::default() };
-            return shown(&desk, visit.at(path), name, forms).await;
-        }
-        Ok(Sent { settings, expected, form, .. }) => {
-            match desk.broker.put_group(name.clone(), settings.clone(), expected, true).await {
-                Ok(_) => return visit.lead_on(&path, "done"),
-                Err(error) => {
-                    let now = desk.broker.group_settings(&name).ok();
-                    let now = now.map(|(settings, version)| ((*settings).clone(), version));
-                    (error.into(), form.against(&settings, now))
-                }
-            }
-        }
-        Err(error) => (error, SettingsForm::sent(&fields)),
+    let (path, broker) = (page_of(&name), &desk.broker);
+    let read = settings::read(&fields, GroupSettings::check);
+    let present = || {
+        let (settings, version) = broker.group_settings(&name).ok()?;
+        Some((GroupSettings::clone(&settings), version))
     };
-    let forms = Forms { settings: Some(form), ..Forms::default() };
-    shown(&desk, visit.again(path, Fields::default(), &error), name, forms).await
+    let put = |settings, expected| broker.put_group(name.clone(), settings, expected, true);
+    let (visit, form) = match settings::submit(&fields, read, present, put).await {
+        Submitted::Saved => return visit.lead_on(&path, "done"),
+        Submitted::Shown(_, form) => (visit.at(path), form),
+        Submitted::Refused(error, form, _) => (visit.again(path, Fields::default(), &error), form),
+    };
+    shown(&desk, visit, name, Forms { settings: Some(form), ..Forms::default() }).await
 }
 
 async fn pause(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
@@ -286,7 +277,7 @@ async fn seek_to(State(desk): State<Desk>, Path(group): Path<String>, form: Form
     match done {
         Ok((false, _)) => visit.lead_on(&path, "done"),
         Ok((true, counts)) => {
-            kept.counts = Some(counts);
+            kept.is_shown(counts);
             let visit = visit.at(path);
             shown(&desk, visit, name, Forms { seek: kept, ..Forms::default() }).await
         }

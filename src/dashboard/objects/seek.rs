@@ -1,6 +1,7 @@
 //! The form that moves a group to another place.
 
 use crate::dashboard::fields::Fields;
+use crate::dashboard::settings::mark;
 use crate::dashboard::visit::FormError;
 use crate::machine::{SeekCounts, SeekTo};
 use crate::model::{QueueNo, Timestamp, TopicName};
@@ -13,13 +14,28 @@ pub(super) struct SeekForm {
     pub(super) at: String,
     /// What it would do, once somebody has asked.
     pub(super) counts: Option<SeekCounts>,
+    /// What that was counted for: nothing else is done.
+    pub(super) seen: String,
+    /// Whether it was edited after that, and is counted again instead of done.
+    pub(super) is_edited: bool,
 }
 
 impl SeekForm {
     pub(super) fn of(fields: &Fields) -> SeekForm {
         let kept = |name| fields.kept(name).to_owned();
-        SeekForm { topic: kept("topic"), to: kept("to"), at: kept("at"), counts: None }
+        let is_edited = fields.one("do") == Some("seek");
+        SeekForm { topic: kept("topic"), to: kept("to"), at: kept("at"), is_edited, ..SeekForm::default() }
     }
+
+    /// What it would do was counted, and is about to be shown.
+    pub(super) fn is_shown(&mut self, counts: SeekCounts) {
+        self.counts = Some(counts);
+        self.seen = mark_of(&self.topic, &self.to, &self.at);
+    }
+}
+
+fn mark_of(topic: &str, to: &str, at: &str) -> String {
+    mark(&[topic, to, at])
 }
 
 /// What was sent.
@@ -51,7 +67,9 @@ pub(super) fn read(fields: &Fields) -> Result<Wish, FormError> {
         }
         _ => SeekTo::Earliest,
     };
-    Ok(Wish { topic, to, is_trial: fields.one("do") != Some("seek") })
+    let asked = mark_of(fields.kept("topic"), fields.kept("to"), fields.kept("at"));
+    let is_trial = fields.one("do") != Some("seek") || fields.kept("seen") != asked;
+    Ok(Wish { topic, to, is_trial })
 }
 
 #[cfg(test)]
@@ -62,7 +80,17 @@ mod tests {
     fn a_place_is_a_word_a_time_or_an_offset() {
         let read = |text: &str| read(&Fields::parse(text).unwrap()).map(|wish| (wish.to, wish.is_trial));
         assert!(matches!(read("topic=a&to=earliest"), Ok((SeekTo::Earliest, true))));
-        assert!(matches!(read("topic=a&to=latest&do=seek"), Ok((SeekTo::Latest, false))));
+        let seen = mark_of("a", "latest", "");
+        assert!(matches!(
+            read(&format!("topic=a&to=latest&do=seek&seen={seen}")),
+            Ok((SeekTo::Latest, false))
+        ));
+        // What nobody has looked at is only counted.
+        assert!(matches!(
+            read(&format!("topic=a&to=earliest&do=seek&seen={seen}")),
+            Ok((SeekTo::Earliest, true))
+        ));
+        assert!(matches!(read("topic=a&to=latest&do=seek"), Ok((SeekTo::Latest, true))));
         assert!(matches!(
             read("topic=a&to=offset&at=3:12"),
             Ok((SeekTo::Offset { queue: 3, offset: 12 }, true))

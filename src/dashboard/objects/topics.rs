@@ -15,7 +15,7 @@ use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::filters;
 use crate::dashboard::frame::{Frame, Section};
-use crate::dashboard::settings::{self, Sent, SettingsForm};
+use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Objects;
 use crate::machine::Expected;
@@ -181,29 +181,21 @@ fn page(
 
 async fn save(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let present = topic.parse::<TopicName>().map_err(|error| BrokerError::NotFound(error.to_string()));
-    let present = present.and_then(|name| Ok((desk.broker.topic_settings(&name)?.0, name)));
-    let (present, name) = match present {
-        Ok(found) => found,
-        Err(error) => return visit.failed(&desk, &error),
+    let name = match topic.parse::<TopicName>() {
+        Ok(name) => name,
+        Err(error) => return visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
     };
-    let path = page_of(&name);
-    let (error, form) = match settings::read(&fields, &present, TopicSettings::check) {
-        Ok(Sent { is_final: false, form, .. }) => {
-            return shown(&desk, visit.at(path), name, Some(form)).await;
+    let (path, broker) = (page_of(&name), &desk.broker);
+    let read = settings::read(&fields, TopicSettings::check);
+    let present = || broker.topic_settings(&name).ok();
+    let put = |settings, expected| broker.put_topic(name.clone(), settings, expected);
+    match settings::submit(&fields, read, present, put).await {
+        Submitted::Saved => visit.lead_on(&path, "done"),
+        Submitted::Shown(_, form) => shown(&desk, visit.at(path), name, Some(form)).await,
+        Submitted::Refused(error, form, _) => {
+            shown(&desk, visit.again(path, Fields::default(), &error), name, Some(form)).await
         }
-        Ok(Sent { settings, expected, form, .. }) => {
-            match desk.broker.put_topic(name.clone(), settings.clone(), expected).await {
-                Ok(_) => return visit.lead_on(&path, "done"),
-                Err(error) => {
-                    let now = desk.broker.topic_settings(&name).ok();
-                    (error.into(), form.against(&settings, now))
-                }
-            }
-        }
-        Err(error) => (error, SettingsForm::sent(&fields)),
-    };
-    shown(&desk, visit.again(path, Fields::default(), &error), name, Some(form)).await
+    }
 }
 
 async fn delete(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -> Response {

@@ -28,6 +28,9 @@ texts! {
         field: "Setting", "设置项";
         before: "Before", "之前";
         after: "After", "之后";
+        edited_since:
+            "This was edited after it was shown. Nothing was changed: here is what would happen now.",
+            "显示之后又有修改。没有任何改动，下面是现在的结果。";
         no_change: "Nothing would change.", "没有变化。";
         delete_topic:
             "Deletes the topic and every message in it. Dead letters stay in their groups.",
