@@ -5,17 +5,27 @@
   const box = document.getElementById("tail"), rows = document.getElementById("tail-rows");
   const pause = document.getElementById("tail-pause"), resume = document.getElementById("tail-resume");
   const state = document.getElementById("tail-state"), words = box.dataset;
-  let stop = null, lastId = null, again = 500;
+  let stop = null, lastId = null, again = 500, over = false;
 
+  // What hides, or hides others, is written out, as on every other page (src/dashboard/visible.rs).
+  const HIDES = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\u{e0000}-\u{e007f}]/gu;
+  const visible = (text) => text.replace(HIDES, (letter) => {
+    const code = letter.codePointAt(0);
+    if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+    return code === 0x7f ? "\u2421" : "⟨U+" + code.toString(16).toUpperCase().padStart(4, "0") + "⟩";
+  });
   const cell = (row, label, text, kind) => {
     const it = document.createElement(kind || "td");
     it.dataset.label = label;
-    it.textContent = text;
+    it.textContent = visible(text);
     return row.appendChild(it);
   };
   const show = (message) => {
     const row = document.createElement("tr");
-    cell(row, words.accepted, message.accepted_at);
+    const time = document.createElement("time");
+    time.dateTime = message.accepted_at;
+    time.textContent = message.accepted_at.slice(0, 19).replace("T", " ") + " UTC";
+    cell(row, words.accepted, "").appendChild(time);
     const link = document.createElement("a");
     link.href = "/messages/" + encodeURIComponent(message.id);
     link.textContent = message.id;
@@ -41,11 +51,16 @@
     if (name === "message") show(told);
     else if (name === "skipped") state.textContent = words.skipped;
     else if (name === "damaged") state.textContent = words.damaged.replace("{0}", told.id);
-    else if (name === "end") state.textContent = words.ended + ": " + told.reason;
+    else if (name === "end") {
+      // A deleted topic or a fault does not pass by asking again; all other ends are of this stream alone.
+      over = told.reason === "topic_deleted" || told.reason === "fault";
+      state.textContent = words.ended + ": " + visible(told.detail ?? told.reason.replace("_", " "));
+    }
   };
   const follow = async () => {
     const own = new AbortController();
     stop = own;
+    over = false;
     try {
       const headers = lastId ? { "Last-Event-ID": lastId } : {};
       const answer = await fetch(box.dataset.source, { headers, signal: own.signal });
@@ -67,10 +82,10 @@
     } catch {
       // Lost, or paused; both are seen below.
     }
-    if (own.signal.aborted) return;
+    if (own.signal.aborted || over) return;
     state.textContent = words.lost;
     again = Math.min(again * 2, AGAIN_MS_MAX);
-    setTimeout(() => { if (stop === own) follow(); }, again);
+    setTimeout(() => { if (stop === own && !own.signal.aborted) follow(); }, again);
   };
   const halt = (paused) => {
     pause.hidden = paused;

@@ -24,6 +24,8 @@ pub(super) struct Assets {
     pub(super) app: String,
     /// Path of htmx, which renews parts of a page.
     pub(super) htmx: String,
+    /// Path of idiomorph, which turns the old part into the new one instead of replacing it.
+    pub(super) morph: String,
     /// Path of uPlot, which draws curves.
     pub(super) plot: String,
     /// Path of its style sheet.
@@ -35,6 +37,7 @@ const MARK: &str = include_str!("../../static/mark.svg");
 const TAIL: &str = include_str!("../../static/tail.js");
 const APP: &str = include_str!("../../static/app.js");
 const HTMX: &str = include_str!("../../static/vendor/htmx-2.0.11.min.js");
+const MORPH: &str = include_str!("../../static/vendor/idiomorph-0.8.0.min.js");
 const PLOT: &str = include_str!("../../static/vendor/uplot-1.6.32.min.js");
 const PLOT_STYLE: &str = include_str!("../../static/vendor/uplot-1.6.32.min.css");
 
@@ -47,6 +50,7 @@ pub(super) static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     tail: path("tail", "js", TAIL),
     app: path("app", "js", APP),
     htmx: path("htmx", "js", HTMX),
+    morph: path("idiomorph", "js", MORPH),
     plot: path("uplot", "js", PLOT),
     plot_style: path("uplot", "css", PLOT_STYLE),
 });
@@ -62,6 +66,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route(&ASSETS.plot_style, get(|| async { file(CSS, PLOT_STYLE) }))
         .route(&ASSETS.app, get(|| async { file(SCRIPT, APP) }))
         .route(&ASSETS.htmx, get(|| async { file(SCRIPT, HTMX) }))
+        .route(&ASSETS.morph, get(|| async { file(SCRIPT, MORPH) }))
         .route(&ASSETS.plot, get(|| async { file(SCRIPT, PLOT) }))
         .route(&ASSETS.mark, get(|| async { file("image/svg+xml", MARK) }))
         .route(&ASSETS.tail, get(|| async { file(SCRIPT, TAIL) }))
@@ -92,6 +97,7 @@ mod tests {
             (&ASSETS.tail, TAIL),
             (&ASSETS.app, APP),
             (&ASSETS.htmx, HTMX),
+            (&ASSETS.morph, MORPH),
             (&ASSETS.plot, PLOT),
             (&ASSETS.plot_style, PLOT_STYLE),
         ];
@@ -126,7 +132,7 @@ mod tests {
             std::io::Write::write_all(&mut out, content.as_bytes()).unwrap();
             out.finish().unwrap().len()
         };
-        let bytes: usize = [STYLE, MARK, TAIL, APP, HTMX, PLOT, PLOT_STYLE].map(packed).iter().sum();
+        let bytes: usize = [STYLE, MARK, TAIL, APP, HTMX, MORPH, PLOT, PLOT_STYLE].map(packed).iter().sum();
         assert!(bytes < 60 * 1_000, "{bytes} bytes");
     }
 
@@ -137,7 +143,9 @@ mod tests {
             digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         };
         let register = include_str!("../../static/vendor/README.md");
-        for (name, content) in [("htmx", HTMX), ("uPlot", PLOT), ("uPlot style", PLOT_STYLE)] {
+        for (name, content) in
+            [("htmx", HTMX), ("idiomorph", MORPH), ("uPlot", PLOT), ("uPlot style", PLOT_STYLE)]
+        {
             assert!(register.contains(&digest(content)), "{name} is not the file of the register");
         }
     }

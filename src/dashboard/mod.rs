@@ -55,6 +55,8 @@ mod visit;
 mod words;
 
 use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use crate::broker::Broker;
@@ -77,6 +79,49 @@ pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) ->
         .merge(dead_letters::routes())
         .merge(scheduled::routes())
         .merge(jobs::routes())
-        .merge(clients::routes());
+        .merge(clients::routes())
+        .method_not_allowed_fallback(elsewhere);
     page::guarded(pages.with_state(Desk::new(broker, about)).merge(assets::router()))
+}
+
+/// Whoever opens the address that a form was sent to (it stands in the browser's line after a form that was refused or
+/// only looked at) comes to the page of what the form is about.
+async fn elsewhere(method: Method, uri: Uri) -> Response {
+    if method == Method::GET {
+        return Redirect::to(page_above(uri.path())).into_response();
+    }
+    StatusCode::METHOD_NOT_ALLOWED.into_response()
+}
+
+fn page_above(path: &str) -> &str {
+    // Of these only the list has a page.
+    const LISTS: [&str; 4] = ["/alerts/silences", "/alerts/deliveries", "/alerts/receivers", "/clients"];
+    let above = path.rsplit_once('/').map_or("/", |(above, _)| above);
+    match LISTS.into_iter().find(|list| path.starts_with(list)) {
+        Some(list) => list,
+        None if path == "/alerts/routing" => "/alerts/receivers",
+        None if above.is_empty() => "/",
+        None => above,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_form_was_sent_leads_to_a_page() {
+        for (sent, page) in [
+            ("/topics/orders/settings", "/topics/orders"),
+            ("/dead-letters/g/redrive", "/dead-letters/g"),
+            ("/alerts/rules/Lag/settings", "/alerts/rules/Lag"),
+            ("/alerts/silences/7/end", "/alerts/silences"),
+            ("/alerts/receivers/ops/test", "/alerts/receivers"),
+            ("/alerts/routing", "/alerts/receivers"),
+            ("/messages/saved", "/messages"),
+            ("/clients/5/disconnect", "/clients"),
+        ] {
+            assert_eq!(page_above(sent), page);
+        }
+    }
 }

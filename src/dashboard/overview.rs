@@ -67,7 +67,8 @@ struct OverviewPage {
     log_bytes: Option<u64>,
     free_bytes: Option<u64>,
     charts: Charts,
-    worst: Vec<Worst>,
+    /// Those furthest behind; none when nothing is known of any.
+    worst: Option<Vec<Worst>>,
     firing: Vec<(String, String)>,
     is_empty: bool,
 }
@@ -146,7 +147,7 @@ fn gather(broker: &Broker, about: &About, frame: Frame, visit: &Visit) -> Result
         uptime_ms: about.uptime_ms(),
         // A log is never empty: it holds at least how it began.
         log_bytes: Some(node.log_bytes).filter(|bytes| *bytes > 0),
-        free_bytes: Some(node.free_bytes).filter(|bytes| *bytes > 0),
+        free_bytes: Some(node.free_bytes),
         charts: Charts::gather(broker, visit, &Subject::Node, &charts)?,
         worst: worst(broker),
         firing: firing.into_iter().take(WORST).collect(),
@@ -196,9 +197,14 @@ fn health(
 }
 
 /// The groups that are furthest behind, of those that the history remembers: those with the most lag are among them.
-fn worst(broker: &Broker) -> Vec<Worst> {
+/// None when there are groups and the history knows nothing of them yet.
+fn worst(broker: &Broker) -> Option<Vec<Worst>> {
     let measures = [Measure::LagMessages, Measure::LagSeconds];
     let found = broker.history_of_all(SubjectKind::Group, &measures, Window::TenMinutes);
+    let is_known = found.iter().any(|(_, curves)| chart::newest(curves, Measure::LagMessages).is_some());
+    if !is_known && !broker.group_names(1).is_empty() {
+        return None;
+    }
     let lag = |curves: &Curves| chart::newest(curves, Measure::LagMessages).unwrap_or(0.0);
     let mut behind: Vec<(GroupName, Curves)> = found
         .into_iter()
@@ -215,5 +221,5 @@ fn worst(broker: &Broker) -> Vec<Worst> {
         oldest: shown(Measure::LagSeconds, &curves),
         name,
     };
-    behind.into_iter().take(WORST).map(row).collect()
+    Some(behind.into_iter().take(WORST).map(row).collect())
 }

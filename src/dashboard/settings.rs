@@ -62,8 +62,8 @@ pub(in crate::dashboard) fn written(settings: &impl Serialize) -> String {
     serde_json::to_string_pretty(settings).unwrap_or_default()
 }
 
-/// A short mark of what was shown, which the form carries: what is sent with another mark was not seen. Not a secret, and
-/// no protection from anybody: forms are protected by their token.
+/// A short mark of what was shown, which the form carries: what is sent with another mark was not seen. Not a secret,
+/// and no protection from anybody: forms are protected by their token.
 pub(in crate::dashboard) fn mark(shown: &impl Serialize) -> String {
     format!("{:08x}", crc32c::crc32c(&serde_json::to_vec(shown).unwrap_or_default()))
 }
@@ -91,8 +91,8 @@ pub(in crate::dashboard) fn read<T: DeserializeOwned>(
     Ok((settings, text))
 }
 
-/// Shows or saves settings that were `read`, with how they are written as JSON. `present` is what stands, none when it is
-/// not there yet; `put` stores them. What was not shown before is shown, never saved; what somebody else has changed
+/// Shows or saves settings that were `read`, with how they are written as JSON. `present` is what stands, none when it
+/// is not there yet; `put` stores them. What was not shown before is shown, never saved; what somebody else has changed
 /// meanwhile is compared anew.
 pub(in crate::dashboard) async fn submit<T: Serialize + Clone, R, F>(
     fields: &Fields,

@@ -23,6 +23,9 @@ const LANG: &str = "lang";
 const THEME: &str = "theme";
 /// What a page says after a form was done, by its key.
 const NOTE: &str = "note";
+/// The same where it says how many.
+pub(super) const MOVED: &str = "moved";
+pub(super) const PURGED: &str = "purged";
 /// How long a browser remembers a language or colours.
 const YEAR_S: u32 = 31_536_000;
 
@@ -41,6 +44,8 @@ pub(super) struct Visit {
     pub(super) token: FormToken,
     /// What went wrong with the form that this page is shown again for.
     pub(super) trouble: Option<String>,
+    /// Whether only the parts that renew themselves are wanted (htmx says so).
+    pub(super) renews: bool,
     status: StatusCode,
     /// Whether the address says the language or the colours, for the browser to remember.
     told: [bool; 2],
@@ -72,6 +77,7 @@ impl Visit {
                 .unwrap_or_default(),
             token: desk.csrf.token(headers),
             trouble: None,
+            renews: headers.contains_key("hx-request"),
             status: StatusCode::OK,
             told: [told_lang.is_some(), told_theme.is_some()],
             fields,
@@ -152,7 +158,7 @@ impl Visit {
 
     /// This page with other parameters about how it is shown.
     pub(super) fn shown_as(&self, lang: Option<Lang>, theme: Option<Theme>) -> String {
-        let kept = self.asked().filter(|(name, _)| ![LANG, THEME, NOTE, csrf::FIELD].contains(name));
+        let kept = self.asked().filter(|(name, _)| ![LANG, THEME].contains(name));
         let lang = lang.map(|lang| (LANG, Some(lang.name())));
         let theme = theme.map(|theme| (THEME, Some(theme.name())));
         address(&self.path, kept.map(|(name, value)| (name, Some(value))).chain(lang).chain(theme))
@@ -160,16 +166,17 @@ impl Visit {
 
     /// This page with another value of one parameter; none leaves it out.
     pub(super) fn asking(&self, parameter: &str, value: Option<&str>) -> String {
-        let others = [LANG, THEME, NOTE, csrf::FIELD, parameter];
+        let others = [LANG, THEME, parameter];
         let kept = self.asked().filter(|(name, _)| !others.contains(name));
         let kept = kept.map(|(name, value)| (name, Some(value)));
         address(&self.path, kept.chain([(parameter, value)]))
     }
 
-    /// What an address says. What was filled into a form that could not be done is for the form alone: it may be a
-    /// secret.
+    /// What an address says, without what it told once. What was filled into a form that could not be done is for the
+    /// form alone: it may be a secret.
     fn asked(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields.pairs().filter(|_| self.trouble.is_none())
+        let once = [NOTE, MOVED, PURGED, csrf::FIELD];
+        self.fields.pairs().filter(move |(name, _)| self.trouble.is_none() && !once.contains(name))
     }
 
     /// Sets what the browser shall remember.

@@ -93,9 +93,11 @@ async fn nothing_of_a_stranger_runs_in_a_browser_even_without_the_policy() {
     // What the script of the tail shows comes from the stream, not from the page.
     page.open(&format!("{}/messages/tail?topic=orders", house.origin())).await;
     page.wait_for_text("#tail-state", "live").await;
-    let hostile = serde_json::json!({"body": CANARY, "tag": SHORT});
+    let hostile = serde_json::json!({"body": format!("{CANARY}\u{202e}txt.exe"), "tag": SHORT});
     house.calls.publish_all("orders", &[hostile]).await;
     page.wait_for_text("#tail-rows", "window.canary").await;
+    // What turns the direction of writing is written out, there too.
+    page.wait_for_text("#tail-rows", "⟨U+202E⟩txt.exe").await;
     assert!(page.evaluate("window.canary").await.is_null());
     house.stop().await;
 }

@@ -125,6 +125,7 @@ impl House {
         self.calls.expect(200, "POST", "/v1/groups/billing/nack", &nack).await;
         let filter = json!({"filter": {"tag": "nobody", "failure_contains": CANARY}});
         let job = self.calls.expect(202, "POST", "/v1/groups/billing/dead-letters/redrive", &filter).await;
+        self.fill_alerting().await;
         let socket = connect(self.address()).await;
         Things {
             message: id(0),
@@ -134,6 +135,20 @@ impl House {
             job: job["id"].as_str().unwrap().to_owned(),
             socket,
         }
+    }
+
+    /// A rule, a silence and a receiver with every text that a stranger can write. The rule is off: what it would do is
+    /// the business of other tests.
+    async fn fill_alerting(&mut self) {
+        let rule = json!({"metric": "lag_messages", "threshold": 5, "enabled": false, "labels": {"team": CANARY},
+            "annotations": {"summary": CANARY, "runbook_url": CANARY}});
+        self.calls.expect(201, "PUT", "/v1/alerts/rules/Hostile", &rule).await;
+        let matcher = json!({"name": "alertname", "value": CANARY, "is_equal": true});
+        let silence = json!({"matchers": [matcher], "created_by": CANARY, "comment": CANARY,
+            "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2099-01-01T00:00:00Z"});
+        self.calls.expect(201, "POST", "/v1/alerts/silences", &silence).await;
+        let receiver = json!({"kind": "webhook", "url": "http://127.0.0.1:9/x", "secret": CANARY});
+        self.calls.expect(201, "PUT", "/v1/alerts/receivers/hostile", &receiver).await;
     }
 
     pub async fn stop(self) {
@@ -173,8 +188,11 @@ impl Things {
             "/alerts",
             "/alerts/rules",
             "/alerts/rules/GroupLag",
+            "/alerts/rules/Hostile",
+            "/alerts/silence?rule=GroupLag&group=billing",
             "/alerts/silences",
             "/alerts/receivers",
+            "/alerts/receivers?name=hostile",
             "/alerts/deliveries",
             "/search?q=o",
             "/messages",

@@ -1,7 +1,7 @@
 //! What the pages do while somebody looks: parts that renew themselves, curves, keys, the word when the connection is
 //! lost.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::browser::{Browser, Page};
 use crate::house::House;
@@ -20,6 +20,7 @@ async fn numbers_grow_on_the_page_without_a_reload_and_curves_are_drawn() {
     page.wait_for("figure.chart canvas").await;
     // A reload would lose this, and a part that is swapped keeps who stands in it.
     page.evaluate("window.here = true; document.querySelector('#topics a').focus()").await;
+    let headings = page.count("main h2").await;
     let before: u64 = page.text("#lag").await.trim().parse().unwrap();
     house.calls.publish_all("orders", &vec![json!({"body": "more"}); 40]).await;
     page.wait(
@@ -27,7 +28,14 @@ async fn numbers_grow_on_the_page_without_a_reload_and_curves_are_drawn() {
         &format!("document.querySelector('#lag').textContent.trim() === '{}'", before + 40),
     )
     .await;
-    page.wait("the table too", "document.querySelector('#topics td').textContent.trim() !== ''").await;
+    let table = format!("document.querySelector('#topics td').textContent.trim() === '{}'", before + 40);
+    page.wait("the table too", &table).await;
+    // So does what stands beside a curve and in its table.
+    let newest = "document.querySelector('figure.chart tbody time').dateTime";
+    page.evaluate(&format!("window.newest = {newest}")).await;
+    page.wait("a newer row below the curve", &format!("{newest} > window.newest")).await;
+    // Only what renews itself is gathered anew; the rest stays.
+    assert_eq!(page.count("main h2").await, headings);
     assert_eq!(page.evaluate("window.here").await, true);
     assert_eq!(page.evaluate("document.activeElement.getAttribute('href')").await, "/topics/orders");
     // On the overview, the same.
@@ -115,4 +123,68 @@ async fn a_page_says_when_the_broker_does_not_answer() {
     let text = page.text("#lost").await;
     assert!(text.starts_with("No connection to the broker.") && !text.contains("{0}"), "{text}");
     page.take_trouble();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_was_empty_fills_and_keeps_who_stands_in_it() {
+    let mut house = House::start().await;
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    at(&page, &house, "/topics").await;
+    assert_eq!(page.count("main tbody tr").await, 0);
+    page.evaluate("window.here = true").await;
+    house.calls.expect(201, "PUT", "/v1/topics/middle", &json!({})).await;
+    page.wait_for("#row-middle a").await;
+    page.evaluate("document.querySelector('#row-middle a').focus()").await;
+    // Another one comes above it: whoever stands on a topic stays on that topic.
+    house.calls.expect(201, "PUT", "/v1/topics/above", &json!({})).await;
+    page.wait_for("#row-above a").await;
+    assert_eq!(page.evaluate("document.activeElement.getAttribute('href')").await, "/topics/middle");
+    house.calls.expect(204, "DELETE", "/v1/topics/above", &Value::Null).await;
+    page.wait("the row is gone", "!document.querySelector('#row-above')").await;
+    assert_eq!(page.evaluate("document.activeElement.getAttribute('href')").await, "/topics/middle");
+    assert_eq!(page.evaluate("window.here").await, true);
+    page.assert_clean(&house.origin());
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_is_no_lost_connection() {
+    let mut house = House::start().await;
+    house.fill().await;
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    at(&page, &house, "/groups/billing").await;
+    house.calls.expect(204, "DELETE", "/v1/groups/billing?confirm=billing", &Value::Null).await;
+    page.wait_for_text("#lost", "The broker answers with status 404").await;
+    let text = page.text("#lost").await;
+    assert!(text.contains(" UTC") && !text.contains('{'), "{text}");
+    page.take_trouble();
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_one_letter_can_be_switched_off() {
+    let house = House::start().await;
+    let browser = Browser::start().await;
+    let page = browser.page().await;
+    at(&page, &house, "/").await;
+    page.click("#show-keys").await;
+    page.click("#keys-on").await;
+    page.press("Escape", 27).await;
+    for (key, code) in [("g", 71), ("t", 84), ("?", 191)] {
+        page.press(key, code).await;
+    }
+    assert_eq!(page.evaluate("location.pathname").await, "/");
+    assert_eq!(page.evaluate("document.querySelector('#keys').open").await, false);
+    // It stays so on the next page, and can be switched on again.
+    at(&page, &house, "/groups").await;
+    assert_eq!(page.evaluate("document.querySelector('#keys-on').checked").await, false);
+    page.click("#show-keys").await;
+    page.click("#keys-on").await;
+    page.press("Escape", 27).await;
+    page.press("?", 191).await;
+    page.wait_for("dialog#keys[open]").await;
+    page.assert_clean(&house.origin());
+    house.stop().await;
 }

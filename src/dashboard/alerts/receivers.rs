@@ -56,7 +56,13 @@ struct ReceiversPage {
     kind: String,
     url: String,
     send_resolved: bool,
+    /// Whether a secret was typed that is not shown again, and has to be typed once more.
+    needs_secret: bool,
+    /// The one that the form changes, whose address and secret stay when they are left empty.
+    changes: Option<AlertName>,
     routing: SettingsForm,
+    /// Whether the routes stand in the configuration file, and are changed there.
+    routing_in_file: bool,
 }
 
 /// A receiver, ready to be shown.
@@ -109,6 +115,11 @@ async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
             |placed| SettingsForm::of(&*placed.value, placed.version()),
         );
         let kept = |name| visit.fields.kept(name).to_owned();
+        // The form begins as the receiver that the address names; one that was refused shows what was filled in.
+        let is_refused = visit.trouble.is_some();
+        let named = visit.fields.parsed::<AlertName>("name").ok().flatten();
+        let changed = named.and_then(|name| Some((alerting.receiver(&name)?.clone(), name)));
+        let begins = changed.as_ref().map(|(placed, _)| &placed.value).filter(|_| !is_refused);
         Ok(ReceiversPage {
             frame,
             words,
@@ -118,33 +129,63 @@ async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
             kinds: KINDS.map(ReceiverKind::as_str),
             tested: also.tested,
             asked_name: kept("name"),
-            kind: kept("kind"),
+            kind: begins.map_or_else(|| kept("kind"), |begins| begins.kind.as_str().to_owned()),
             url: kept("url"),
-            send_resolved: visit.trouble.is_none() || visit.fields.one("send_resolved").is_some(),
+            send_resolved: match begins {
+                Some(begins) => begins.send_resolved,
+                None => !is_refused || visit.fields.one("send_resolved").is_some(),
+            },
+            needs_secret: is_refused && visit.fields.one("secret").is_some(),
+            changes: changed.as_ref().map(|(_, name)| name.clone()),
             routing: also.routing.unwrap_or(routing),
+            routing_in_file: alerting.routing().is_some_and(|placed| placed.origin == Origin::File),
         })
     };
     visit.show(desk, Section::Alerts, gather).await
 }
 
-fn read(fields: &Fields) -> Result<(AlertName, Receiver), FormError> {
+/// The receiver that the form asks for. `present` finds the one that it changes: an address that is left empty stays,
+/// and so does the secret as long as kind and address do. A secret is never sent to another address than it was made
+/// for.
+fn read(
+    fields: &Fields,
+    present: impl Fn(&AlertName) -> Option<Receiver>,
+) -> Result<(AlertName, Receiver), FormError> {
     let name = fields.parsed::<AlertName>("name")?.ok_or_else(|| FormError::new("name: is missing"))?;
     let kind = KINDS.into_iter().find(|kind| Some(kind.as_str()) == fields.one("kind"));
-    let receiver = Receiver {
+    let mut receiver = Receiver {
         kind: kind.ok_or_else(|| FormError::new("kind: is missing"))?,
         url: fields.kept("url").trim().to_owned(),
         secret: fields.one("secret").map(str::to_owned),
         send_resolved: fields.one("send_resolved").is_some(),
     };
+    if let Some(before) = present(&name) {
+        if receiver.url.is_empty() {
+            receiver.url.clone_from(&before.url);
+        }
+        if receiver.secret.is_none() && (receiver.kind, &receiver.url) == (before.kind, &before.url) {
+            receiver.secret = before.secret;
+        }
+    }
     receiver.check().map_err(|error| FormError::new(error.to_string()))?;
     Ok((name, receiver))
 }
 
 async fn put(State(desk): State<Desk>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let done = match read(&fields) {
+    let present = |name: &AlertName| {
+        let alerting = desk.broker.alerting();
+        alerting.receiver(name).map(|placed| Receiver::clone(&placed.value))
+    };
+    let done = match read(&fields, present) {
         Ok((name, receiver)) => {
-            let put = desk.broker.put_receiver(name, receiver, Origin::Api, Expected::Anything).await;
+            // Whoever makes a new one does not write over another that has the name.
+            let expected = if fields.one("changes") == Some(name.as_str()) {
+                Expected::Existing
+            } else {
+                Expected::Missing
+            };
+            let put = desk.broker.put_receiver(name, receiver, Origin::Api, expected).await;
             put.map_err(FormError::from)
         }
         Err(error) => Err(error),
@@ -212,4 +253,33 @@ async fn save_routing(State(desk): State<Desk>, form: Form) -> Response {
         Submitted::Refused(error, form, _) => (visit.again(path, Fields::default(), &error), form),
     };
     shown(&desk, visit, Shown { routing: Some(form), ..Shown::default() }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_empty_stays_and_a_secret_goes_to_no_other_address() {
+        let before = Receiver {
+            kind: ReceiverKind::Pagerduty,
+            url: "https://events.example.com/v2/enqueue".to_owned(),
+            secret: Some("key".to_owned()),
+            send_resolved: true,
+        };
+        let stands = |name: &AlertName| (name.as_str() == "ops").then(|| before.clone());
+        let read = |text: &str| read(&Fields::parse(text).unwrap(), stands).map(|(_, receiver)| receiver);
+        let same = read("name=ops&kind=pagerduty").unwrap();
+        assert_eq!(
+            (same.url, same.secret, same.send_resolved),
+            (before.url.clone(), before.secret.clone(), false)
+        );
+        let moved = read("name=ops&kind=webhook&url=https://other.example.com/x").unwrap();
+        assert_eq!(moved.secret, None);
+        assert!(
+            read("name=ops&kind=pagerduty&url=https://other.example.com/x").is_err(),
+            "it needs a key of its own"
+        );
+        assert!(read("name=new&kind=webhook").is_err(), "a new one has no address to stay");
+    }
 }

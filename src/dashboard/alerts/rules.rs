@@ -19,7 +19,7 @@ use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::settings::{self, Difference, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::{Alerts, Objects};
-use crate::machine::{Expected, Placed};
+use crate::machine::{Expected, Placed, built_in_rules};
 use crate::model::AlertName;
 use crate::model::alert::{AlertMetric, AlertRule, Comparison, Origin, Quantity};
 use crate::observe::rules::{from_quantity, shown};
@@ -74,6 +74,8 @@ struct RulePage {
     would_have: String,
     save_to: String,
     delete_at: String,
+    /// What deleting does: a rule that comes with the broker is back afterwards.
+    delete_about: &'static str,
 }
 
 /// What a rule asks, in a few words: `lag_seconds > 10 min`.
@@ -204,6 +206,11 @@ async fn shown_with(desk: &Desk, visit: Visit, name: AlertName, sent: Option<Ask
             preview,
             save_to: format!("/alerts/rules/{name}/settings"),
             delete_at: format!("/alerts/rules/{name}/delete"),
+            delete_about: if built_in_rules().iter().any(|(known, _)| *known == name) {
+                words.delete_changed
+            } else {
+                words.delete_rule
+            },
             name,
         })
     };

@@ -4,15 +4,16 @@ use askama::Template;
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::get;
 
 use super::{Part, parts};
 use crate::broker::{AlertValues, Broker};
 use crate::dashboard::desk::Desk;
-use crate::dashboard::fields::Fields;
+use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::Form;
 use crate::dashboard::format::filters;
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::settings::mark;
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Alerts;
 use crate::machine::Alerting;
@@ -25,7 +26,7 @@ const ROWS: usize = 200;
 const MINUTE_MS: Millis = 60_000;
 
 pub(super) fn routes() -> Router<Desk> {
-    Router::new().route("/alerts", get(show)).route("/alerts/silence", post(silence))
+    Router::new().route("/alerts", get(show)).route("/alerts/silence", get(ask).post(silence))
 }
 
 #[derive(Template)]
@@ -37,7 +38,21 @@ struct AlertsPage {
     rows: Vec<Row>,
     more: usize,
     no_receivers: bool,
-    /// What was filled in for a silence that could not be made.
+}
+
+#[derive(Template)]
+#[template(path = "silence.html")]
+struct SilencePage {
+    frame: Frame,
+    words: &'static Alerts,
+    parts: Vec<Part>,
+    /// What the silence is about: the label, its name in the form, its value.
+    about: Vec<(&'static str, &'static str, String)>,
+    /// Minutes that can be chosen, and how they are called.
+    lengths: [(&'static str, &'static str); 3],
+    /// What was filled in.
+    choice: String,
+    minutes: String,
     created_by: String,
     comment: String,
 }
@@ -58,8 +73,11 @@ struct Row {
     runbook: Option<String>,
     is_silenced: bool,
     is_over: bool,
-    /// Whether a silence was asked for it that could not be made: its form is shown again.
-    is_asked: bool,
+    /// The same alert is the same row, wherever it stands.
+    id: String,
+    /// Where it can be silenced, and what it is called there.
+    silence_at: String,
+    told: String,
 }
 
 /// What all rows are made from.
@@ -67,16 +85,16 @@ struct Look {
     alerting: Alerting,
     values: AlertValues,
     now: Timestamp,
-    /// The form that could not be done, if there is one.
-    sent: Option<Fields>,
 }
 
-/// Whether a form is about this alert.
-fn is_about(fields: &Fields, key: &AlertKey) -> bool {
-    fields.one("rule") == Some(key.rule.as_str())
-        && [("topic", &key.topic), ("group", &key.group), ("receiver", &key.receiver)]
-            .into_iter()
-            .all(|(name, value)| fields.one(name) == value.as_deref())
+/// What an alert is about, by the names that a form gives it.
+fn about(key: &AlertKey) -> [(&'static str, Option<&str>); 4] {
+    [
+        ("rule", Some(key.rule.as_str())),
+        ("topic", key.topic.as_deref()),
+        ("group", key.group.as_deref()),
+        ("receiver", key.receiver.as_deref()),
+    ]
 }
 
 fn row(look: &Look, words: &'static Alerts, (key, alert): (&AlertKey, &Alert)) -> Row {
@@ -105,16 +123,16 @@ fn row(look: &Look, words: &'static Alerts, (key, alert): (&AlertKey, &Alert)) -
         runbook: annotation("runbook_url").filter(|url| url.starts_with('/') || url.starts_with("https://")),
         is_silenced: alerting.silenced_by(&alert.labels, look.now).is_some(),
         is_over: matches!(alert.phase, AlertPhase::Resolved { .. }),
-        is_asked: look.sent.as_ref().is_some_and(|fields| is_about(fields, key)),
+        id: mark(&about(key)),
+        silence_at: address("/alerts/silence", about(key)),
+        told: about(key).into_iter().filter_map(|(_, value)| value).collect::<Vec<_>>().join(" · "),
     }
 }
 
 async fn show(State(desk): State<Desk>, visit: Visit) -> Response {
     let gather = |broker: &Broker, frame, visit: &Visit| {
         let words = Alerts::of(visit.lang);
-        let sent = visit.trouble.is_some().then(|| visit.fields.clone());
-        let look =
-            Look { alerting: broker.alerting(), values: broker.alert_values(), now: broker.now(), sent };
+        let look = Look { alerting: broker.alerting(), values: broker.alert_values(), now: broker.now() };
         let alerts = look.alerting.alerts_by_urgency();
         Ok(AlertsPage {
             frame,
@@ -123,8 +141,36 @@ async fn show(State(desk): State<Desk>, visit: Visit) -> Response {
             more: alerts.len().saturating_sub(ROWS),
             rows: alerts.into_iter().take(ROWS).map(|(key, alert)| row(&look, words, (key, alert))).collect(),
             no_receivers: look.alerting.receivers().next().is_none(),
-            created_by: visit.fields.kept("created_by").to_owned(),
-            comment: visit.fields.kept("comment").to_owned(),
+        })
+    };
+    visit.show(&desk, Section::Alerts, gather).await
+}
+
+/// The form that silences the alert that the address, or the form that could not be done, names.
+async fn ask(State(desk): State<Desk>, visit: Visit) -> Response {
+    let gather = |_: &Broker, frame: Frame, visit: &Visit| {
+        let words = Alerts::of(visit.lang);
+        let common = visit.common();
+        let kept = |name| visit.fields.kept(name).to_owned();
+        let named = [
+            (words.rule, "rule"),
+            (common.topic, "topic"),
+            (common.group, "group"),
+            (words.receiver, "receiver"),
+        ];
+        let about = named
+            .into_iter()
+            .filter_map(|(label, name)| Some((label, name, visit.fields.one(name)?.to_owned())));
+        Ok(SilencePage {
+            frame,
+            words,
+            parts: parts(words, "/alerts"),
+            about: about.collect(),
+            lengths: [("60", words.one_hour), ("240", words.four_hours), ("1440", words.one_day)],
+            choice: kept("choice"),
+            minutes: kept("minutes"),
+            created_by: kept("created_by"),
+            comment: kept("comment"),
         })
     };
     visit.show(&desk, Section::Alerts, gather).await
@@ -160,7 +206,7 @@ async fn silence(State(desk): State<Desk>, form: Form) -> Response {
     };
     match made {
         Ok(_) => visit.lead_on("/alerts/silences", "done"),
-        Err(error) => show(State(desk), visit.again("/alerts", fields, &error)).await,
+        Err(error) => ask(State(desk), visit.again("/alerts/silence", fields, &error)).await,
     }
 }
 
@@ -169,15 +215,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_that_failed_is_shown_again_beside_its_own_alert() {
-        let key = |group: Option<&str>| AlertKey {
-            rule: "Lag".to_owned(),
-            group: group.map(str::to_owned),
-            ..AlertKey::default()
-        };
-        let sent = Fields::parse("rule=Lag&group=a&choice=60").unwrap();
-        assert!(is_about(&sent, &key(Some("a"))));
-        assert!(!is_about(&sent, &key(Some("b"))) && !is_about(&sent, &key(None)));
+    fn where_an_alert_is_silenced_names_that_alert_and_no_other() {
+        let key = AlertKey { rule: "Lag".to_owned(), group: Some("a".to_owned()), ..AlertKey::default() };
+        assert_eq!(address("/alerts/silence", about(&key)), "/alerts/silence?rule=Lag&group=a");
+        let topic = AlertKey { topic: key.group.clone(), group: None, ..key.clone() };
+        assert_ne!(mark(&about(&key)), mark(&about(&topic)));
     }
 
     #[test]

@@ -57,10 +57,14 @@ impl FilterForm {
         self.pairs().iter().all(|(_, value)| value.is_empty())
     }
 
-    /// The address of the dead letters that fit it, from `cursor` on.
-    pub(super) fn address(&self, group: &GroupName, cursor: Option<&str>) -> String {
+    /// The address of the dead letters that fit it, with `more` parameters.
+    pub(super) fn address<'a>(
+        &'a self,
+        group: &GroupName,
+        more: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> String {
         let pairs = self.pairs().into_iter().map(|(name, value)| (name, Some(value)));
-        address(&format!("/dead-letters/{group}"), pairs.chain([("cursor", cursor)]))
+        address(&format!("/dead-letters/{group}"), pairs.chain(more))
     }
 
     /// What it asks for.
@@ -197,7 +201,7 @@ impl Letters {
             rows: letters.iter().map(LetterRow::of).collect(),
             looked,
             bounded,
-            next: next.map(|id| form.address(&group, Some(&id.to_string()))),
+            next: next.map(|id| form.address(&group, [("cursor", Some(id.to_string().as_str()))])),
             cursor,
             wish,
             purging: fields.raw("confirm").is_some(),
@@ -229,7 +233,7 @@ impl KindRow {
             words: kind.words.as_deref().map(|words| visible(words).into_owned()),
             count: kind.count,
             newest: kind.newest,
-            address: form.address(group, None),
+            address: form.address(group, []),
         }
     }
 }
@@ -310,7 +314,7 @@ mod tests {
     #[test]
     fn a_filter_reads_back_from_its_own_address() {
         let form = FilterForm { reason: "rejected".into(), words: "a&b <c>".into(), ..FilterForm::default() };
-        let address = form.address(&"g".parse().unwrap(), None);
+        let address = form.address(&"g".parse().unwrap(), []);
         assert_eq!(address, "/dead-letters/g?reason=rejected&words=a%26b%20%3Cc%3E");
         let fields = Fields::parse(address.split_once('?').unwrap().1).unwrap();
         assert_eq!(FilterForm::of(&fields), form);

@@ -15,7 +15,7 @@ use super::fields::{Fields, address};
 use super::form::{Form, confirmed};
 use super::format::filters;
 use super::frame::{Frame, Section};
-use super::visit::{FormError, Visit};
+use super::visit::{FormError, MOVED, PURGED, Visit};
 use super::words;
 use crate::broker::BrokerError;
 use crate::machine::RedriveOrder;
@@ -84,7 +84,7 @@ async fn index(State(desk): State<Desk>, visit: Visit) -> Response {
 async fn list(State(desk): State<Desk>, Path(group): Path<String>, visit: Visit) -> Response {
     let Ok(group) = group.parse::<GroupName>() else { return no_group(&desk, &visit) };
     let number = |name| visit.fields.one(name).and_then(|number| number.parse::<u64>().ok());
-    let notice = match (number("moved"), number("purged")) {
+    let notice = match (number(MOVED), number(PURGED)) {
         (Some(moved), _) => Some(Notice::Moved { moved, failed: Vec::new() }),
         (_, Some(purged)) => Some(Notice::Purged(purged)),
         _ => None,
@@ -146,8 +146,9 @@ async fn redrive(State(desk): State<Desk>, Path(group): Path<String>, form: Form
         Ok(Done::Started(id)) => Redirect::to(&format!("/jobs/{id}")).into_response(),
         // Whoever reloads does not send the form again.
         Ok(Done::Told(Notice::Moved { moved, failed })) if failed.is_empty() => {
-            let moved = moved.to_string();
-            Redirect::to(&address(&page_of(&group), [("moved", Some(moved.as_str()))])).into_response()
+            let (form, moved) = (FilterForm::of(&fields), moved.to_string());
+            let more = [("cursor", fields.one("cursor")), (MOVED, Some(moved.as_str()))];
+            Redirect::to(&form.address(&group, more)).into_response()
         }
         Ok(Done::Told(notice)) => {
             (visit.path, visit.fields) = (page_of(&group), fields);
@@ -197,7 +198,7 @@ async fn purge(State(desk): State<Desk>, Path(group): Path<String>, form: Form) 
     match desk.broker.purge_dead_letters(group.clone()).await {
         Ok(purged) => {
             let purged = purged.to_string();
-            Redirect::to(&address(&page_of(&group), [("purged", Some(purged.as_str()))])).into_response()
+            Redirect::to(&address(&page_of(&group), [(PURGED, Some(purged.as_str()))])).into_response()
         }
         Err(error) => visit.failed(&desk, &error),
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::send::EDIT_BYTES_MAX;
 use crate::dashboard::format;
 use crate::dashboard::visible::visible;
 use crate::model::beginning;
@@ -72,6 +73,13 @@ pub(in crate::dashboard) struct Payload {
     pub(in crate::dashboard) tree: Vec<Piece>,
     /// The lines, for [`PayloadForm::Hex`].
     pub(in crate::dashboard) lines: Vec<HexLine>,
+}
+
+impl Payload {
+    /// Whether it may be edited and sent again on a page.
+    pub(in crate::dashboard) fn is_editable(&self) -> bool {
+        self.bytes <= EDIT_BYTES_MAX as u64
+    }
 }
 
 /// Sixteen bytes.

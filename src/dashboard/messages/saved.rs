@@ -54,8 +54,9 @@ fn cookie(saved: &[SavedSearch]) -> String {
     for one in saved {
         let query = one.address.split_once('?').map_or("", |(_, query)| query);
         let pair = format!("{}={}", encoded(&one.name), encoded(query));
+        // One that is too long takes none of the others with it.
         if value.len() + pair.len() + 1 > COOKIE_BYTES_MAX {
-            break;
+            continue;
         }
         if !value.is_empty() {
             value.push('&');

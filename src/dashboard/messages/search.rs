@@ -38,6 +38,8 @@ pub(super) struct Found {
     pub(super) bounded: bool,
     /// Whether the index held every message.
     pub(super) index_complete: bool,
+    /// Messages that may fit, and cannot be read.
+    pub(super) damaged: Vec<MessageId>,
     /// Where the search goes on; none at the end.
     pub(super) next: Option<String>,
 }
@@ -148,6 +150,7 @@ fn shown(form: &SearchForm, found: &SearchFound) -> Found {
         scanned: found.scanned,
         bounded: found.bounded,
         index_complete: found.index_complete,
+        damaged: found.damaged.clone(),
         next: found.next.as_ref().map(|place| form.address(Some(&place.to_string()))),
     }
 }

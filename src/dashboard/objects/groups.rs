@@ -46,6 +46,7 @@ struct GroupsPage {
     rows: Vec<GroupRow>,
     asked_name: String,
     asked_topic: String,
+    asked_ordered: bool,
     first: Option<String>,
     next: Option<String>,
 }
@@ -64,11 +65,8 @@ struct GroupPage {
     clear: String,
     explanation: Explanation,
     members: Vec<ClientView>,
-    deaths: Deaths,
-    /// How many failed deliveries the messages behind them have that are held now, and how many messages have so many.
-    attempts: Vec<(u32, u64)>,
-    /// How those last failed.
-    failures: Vec<FailureKind>,
+    /// Not for a part that renews itself: it reads a part of the log.
+    past: Option<Past>,
     form: SettingsForm,
     seek: SeekForm,
     /// Places that it may be moved to.
@@ -76,6 +74,25 @@ struct GroupPage {
     /// Where the forms go.
     save_to: String,
     delete_at: String,
+}
+
+/// What went wrong in a group.
+struct Past {
+    deaths: Deaths,
+    /// How many failed deliveries the messages behind them have that are held now, and how many messages have so many.
+    attempts: Vec<(u32, u64)>,
+    /// How those last failed.
+    failures: Vec<FailureKind>,
+}
+
+impl Past {
+    fn of(broker: &Broker, name: &GroupName) -> Result<Past, BrokerError> {
+        Ok(Past {
+            deaths: broker.deaths(name)?,
+            attempts: broker.attempts(name)?,
+            failures: broker.failures(name)?,
+        })
+    }
 }
 
 /// Where the lag is going, out of the last minute of the history.
@@ -96,7 +113,8 @@ impl Trend {
             return Trend::default();
         };
         let per_s = (last - first) / (to - from) as f32;
-        let clear_ms = (per_s < 0.0).then(|| chart::whole(f64::from(last) / f64::from(-per_s) * 1e3));
+        let clear_ms =
+            (per_s < 0.0 && last > 0.0).then(|| chart::whole(f64::from(last) / f64::from(-per_s) * 1e3));
         Trend { per_s: Some(per_s), clear_ms }
     }
 }
@@ -113,6 +131,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
             rows: found.rows.iter().map(GroupRow::from).collect(),
             asked_name: visit.fields.kept("name").to_owned(),
             asked_topic: visit.fields.kept("topic").to_owned(),
+            asked_ordered: visit.fields.one("ordered").is_some(),
             first: cursor.map(|_| "/groups".to_owned()),
         })
     };
@@ -186,9 +205,10 @@ fn page(
         frame,
         words,
         charts: Charts::gather(broker, visit, &subject, &wanted)?,
-        trend: trend
-            .per_s
-            .map_or_else(|| "–".to_owned(), |rate| format::with(words.trend_rate, &[&format!("{rate:+.1}")])),
+        trend: trend.per_s.map_or_else(
+            || "–".to_owned(),
+            |rate| format::with(words.trend_rate, &[&format!("{:+.1}", (rate * 10.0).round() / 10.0 + 0.0)]),
+        ),
         clear: match (trend.clear_ms, trend.per_s) {
             (Some(clear_ms), _) => format::with(words.clear_in, &[&format::duration(Some(clear_ms))]),
             (None, Some(_)) if group.lag() > 0 => words.not_clearing.to_owned(),
@@ -196,9 +216,7 @@ fn page(
         },
         explanation: broker.explain(name)?,
         members: broker.clients(None, Some(name), MEMBERS_MAX).rows,
-        deaths: broker.deaths(name)?,
-        attempts: broker.attempts(name)?,
-        failures: broker.failures(name)?,
+        past: if visit.renews { None } else { Some(Past::of(broker, name)?) },
         form: match forms.settings {
             Some(form) => form,
             // As they were set: a view also tells what an unset one comes to, and that is not to be saved.
@@ -316,6 +334,8 @@ mod tests {
         assert_eq!(Trend::of(&falling), Trend { per_s: Some(-5.0), clear_ms: Some(10_000) });
         let rising = [Some(1.0), None, Some(5.0)];
         assert_eq!(Trend::of(&rising), Trend { per_s: Some(2.0), clear_ms: None });
+        let gone = [Some(4.0), Some(0.0)];
+        assert_eq!(Trend::of(&gone), Trend { per_s: Some(-4.0), clear_ms: None }, "there is none to clear");
         assert_eq!(Trend::of(&[None, Some(3.0)]), Trend::default());
         assert_eq!(Trend::of(&[]), Trend::default());
     }

@@ -41,6 +41,7 @@ struct TopicsPage {
     rows: Vec<TopicRow>,
     /// The name in the form that makes a topic.
     asked_name: String,
+    asked_queues: String,
     first: Option<String>,
     next: Option<String>,
 }
@@ -108,6 +109,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
             words: Objects::of(visit.lang),
             rows: found.rows.iter().map(|view| TopicRow::of(broker, view)).collect(),
             asked_name: visit.fields.kept("name").to_owned(),
+            asked_queues: visit.fields.raw("queues").unwrap_or("4").to_owned(),
             first: cursor.map(|_| "/topics".to_owned()),
             next: next.map(|next| address("/topics", [("cursor", Some(next))])),
         })

@@ -66,6 +66,7 @@ texts! {
         would_unknown: "The history does not hold what this rule measures.", "历史数据中没有该规则的指标。";
         known_from: "The history goes back to {0}.", "历史数据始于 {0}。";
         the_node: "the node", "节点";
+        delete_changed: "Takes the rule back to how it comes with the broker.", "将规则恢复为内置的设置。";
         delete_rule: "Deletes the rule; its alerts end with it.", "将删除规则，其告警随之结束。";
         in_file: "It stands in the configuration file, and is changed there.", "它来自配置文件，请在文件中修改。";
         no_receivers: "There are no receivers yet.", "还没有接收方。";
@@ -75,13 +76,22 @@ texts! {
             "http:// or https://. Only public addresses, and networks that --webhook-allow names.",
             "http:// 或 https://。仅限公网地址，以及 --webhook-allow 允许的网络。";
         secret: "Secret", "密钥";
-        secret_hint: "left empty, the one it has stays", "留空则保留现有密钥";
+        address_stays:
+            "Left empty, the one it has stays. http:// or https://, public or allowed by --webhook-allow.",
+            "留空则保留现有地址。http:// 或 https://，公网或 --webhook-allow 允许的网络。";
+        secret_hint: "signs what is sent, or is the key of the service", "用于签名，或为服务的密钥";
+        secret_stays:
+            "Left empty, the one it has stays as long as kind and address do.",
+            "类型和地址不变时，留空则保留现有密钥。";
+        secret_again: "A secret is not shown again: type it once more.", "密钥不会再次显示，请重新输入。";
+        change: "Change", "修改";
+        from_file: "file", "文件";
         tells_end: "also when it is over", "恢复时也通知";
         last: "Last delivery", "最近通知";
         test: "Test", "测试";
         tested_well: "The test arrived (status {0}).", "测试通知已送达（状态 {0}）。";
         tested_badly: "The test did not arrive: {0}", "测试通知未送达：{0}";
-        new_receiver: "Add or change a receiver", "添加或修改接收方";
+        new_receiver: "Add a receiver", "添加接收方";
         delete_receiver: "Deletes the receiver; what was still to be told to it is given up.", "将删除接收方，未送达的通知不再发送。";
         routing: "Routes", "路由";
         routing_about:

@@ -31,6 +31,11 @@ texts! {
         lost:
             "No connection to the broker. What you see is from {0}; trying again …",
             "与服务器的连接已断开，显示的是 {0} 的数据，正在重试…";
+        passed: "passed:", "通过：";
+        failed: "failed:", "未通过：";
+        not_renewed:
+            "The broker answers with status {1}: what you see is from {0} and is not renewed.",
+            "服务器返回状态 {1}，显示的是 {0} 的数据，未能更新。";
         name: "Name", "名称";
         state: "State", "状态";
         settings: "Settings", "设置";
@@ -75,6 +80,7 @@ texts! {
         key_rows: "Next and previous row; Enter opens it", "下一行、上一行；回车打开";
         key_theme: "Light, dark, automatic", "浅色、深色、自动";
         key_help: "This list", "显示本列表";
+        keys_on: "Keys of one letter do something", "启用单键快捷键";
         close: "Close", "关闭";
     }
 }

@@ -28,6 +28,9 @@ texts! {
         field: "Setting", "设置项";
         before: "Before", "之前";
         after: "After", "之后";
+        deaths_looked: "Counted from the newest {0} of {1}.", "统计范围：{1} 条中最新的 {0} 条。";
+        deaths_others: "and {0} of further kinds", "其他类型另有 {0} 条";
+        more_names: "There are more: write more of the name.", "还有更多结果，请输入更完整的名称。";
         edited_since:
             "This was edited after it was shown. Nothing was changed: here is what would happen now.",
             "显示之后又有修改。没有任何改动，下面是现在的结果。";

@@ -51,8 +51,8 @@ texts! {
         data: "Data directory", "数据目录";
         licences: "Licences", "许可证";
         licence_text:
-            "Whimbrel is under the Apache License 2.0. The pages use htmx (Zero-Clause BSD) and uPlot (MIT), which are built in.",
-            "Whimbrel 采用 Apache License 2.0。页面内置 htmx（Zero-Clause BSD）与 uPlot（MIT）。";
+            "Whimbrel is under the Apache License 2.0. The pages use htmx and idiomorph (Zero-Clause BSD) and uPlot (MIT), which are built in.",
+            "Whimbrel 采用 Apache License 2.0。页面内置 htmx、idiomorph（Zero-Clause BSD）与 uPlot（MIT）。";
         checks: "Checks", "检查";
         no_settings: "This node was not started from the command line, so nothing is known of its settings.", "节点不是由命令行启动，设置未知。";
     }
