@@ -78,6 +78,7 @@ pub(super) fn with(text: &str, parts: &[&dyn std::fmt::Display]) -> String {
 pub(super) mod filters {
     use std::fmt::Display;
 
+    use crate::dashboard::words::{self, Lang};
     use crate::model::Timestamp;
 
     type Filtered = Result<String, askama::Error>;
@@ -92,14 +93,18 @@ pub(super) mod filters {
     }
 
     /// A word of the interface as people write it: `max_attempts` is "max attempts".
-    pub(in crate::dashboard) fn plain(word: &str, _: &dyn askama::Values) -> Filtered {
-        Ok(word.replace('_', " "))
+    pub(in crate::dashboard) fn plain(word: &str, _: &dyn askama::Values, lang: &Lang) -> Filtered {
+        Ok(words::word(*lang, word).into_owned())
     }
 
     /// The same, of a value that the interface writes as a word.
-    pub(in crate::dashboard) fn word(value: &impl serde::Serialize, values: &dyn askama::Values) -> Filtered {
+    pub(in crate::dashboard) fn word(
+        value: &impl serde::Serialize,
+        values: &dyn askama::Values,
+        lang: &Lang,
+    ) -> Filtered {
         let value = serde_json::to_value(value).unwrap_or_default();
-        plain(value.as_str().unwrap_or(super::UNKNOWN), values)
+        plain(value.as_str().unwrap_or(super::UNKNOWN), values, lang)
     }
 
     /// Bytes that are always known.

@@ -18,7 +18,7 @@ use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::settings::{self, Difference, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
-use crate::dashboard::words::{Alerts, Objects};
+use crate::dashboard::words::{Alerts, Lang, Objects, word};
 use crate::machine::{Expected, Placed, built_in_rules};
 use crate::model::AlertName;
 use crate::model::alert::{AlertMetric, AlertRule, Comparison, Origin, Quantity};
@@ -79,22 +79,21 @@ struct RulePage {
 }
 
 /// What a rule asks, in a few words: `lag_seconds > 10 min`.
-fn condition(rule: &AlertRule) -> String {
+fn condition(rule: &AlertRule, lang: Lang) -> String {
     let sign = match rule.op {
         Comparison::Above => ">",
         Comparison::AtLeast => "≥",
         Comparison::Below => "<",
         Comparison::AtMost => "≤",
     };
-    let metric = serde_json::to_value(rule.metric).ok();
-    let metric = metric.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().replace('_', " ");
+    let metric = word(lang, rule.metric.as_str());
     format!("{metric} {sign} {}", shown(rule.metric, from_quantity(rule.threshold)))
 }
 
-fn word(origin: Origin) -> &'static str {
+fn origin_word(origin: Origin) -> &'static str {
     match origin {
-        Origin::BuiltIn => "built in",
-        Origin::Api => "set here",
+        Origin::BuiltIn => "built_in",
+        Origin::Api => "set_here",
         Origin::File => "file",
     }
 }
@@ -104,10 +103,10 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
         let words = Alerts::of(visit.lang);
         let row = |(name, placed): (&AlertName, Placed<AlertRule>)| Row {
             name: name.clone(),
-            condition: condition(&placed.value),
+            condition: condition(&placed.value, visit.lang),
             for_ms: Some(placed.value.for_ms),
             severity: placed.value.severity.as_str(),
-            origin: word(placed.origin),
+            origin: origin_word(placed.origin),
             enabled: placed.value.enabled,
         };
         let rows = broker.alerting().rules().map(row).collect();

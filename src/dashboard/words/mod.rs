@@ -4,8 +4,9 @@
 //! languages side by side, so that whoever changes one sees the other, and one that is missing does not compile.
 //! `{0}`, `{1}` in a text are filled in by the templates (`|with(…)`).
 //!
-//! What it does not translate: `/docs` and `/problems/{code}`, which show the contract, and what the broker itself says
-//! (refusals, explanations, checks), which is the same text as in the API and in the log.
+//! What it does not translate: `/docs` and `/problems/{code}`, which show the contract, the runbooks, and what the
+//! broker itself says (refusals, explanations, checks), which is the same text as in the API and in the log. A refused
+//! field is named as in the interface.
 
 /// Makes a struct of texts and fills it for each language.
 macro_rules! texts {
@@ -43,6 +44,7 @@ mod letters;
 mod messages;
 mod objects;
 mod overview;
+mod states;
 mod work;
 
 pub(super) use alerts::Alerts;
@@ -52,6 +54,7 @@ pub(super) use letters::Letters;
 pub(super) use messages::Messages;
 pub(super) use objects::Objects;
 pub(super) use overview::Overview;
+pub(super) use states::word;
 pub(super) use work::Work;
 
 #[cfg(test)]
