@@ -119,8 +119,11 @@ pub struct GroupTopicView {
     pub lag: u64,
     /// Whether `lag` still counts messages that may turn out not to match the filter.
     pub counting: bool,
-    /// Age since ready of the oldest of them; 0 when there is none.
+    /// Age since ready of the oldest of them; 0 when there is none, or when none is known.
     pub lag_ms: Millis,
+    /// Whether that is the age of the oldest. Not while the index has not got there, or a filter is still asked.
+    #[serde(skip)]
+    pub lag_ms_known: bool,
     /// Those that could be leased now or are not looked at yet.
     pub ready: u64,
     /// Those that are leased.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::broker::AlertingFromFile;
 use crate::model::alert::{AlertRule, Receiver, Routing};
@@ -15,8 +17,8 @@ pub(super) const KEY: &str = "alerting";
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Table {
-    rules: BTreeMap<String, AlertRule>,
-    receivers: BTreeMap<String, Receiver>,
+    rules: BTreeMap<String, Value>,
+    receivers: BTreeMap<String, Value>,
     routing: Option<Routing>,
 }
 
@@ -29,6 +31,8 @@ pub(super) fn read(table: toml::Value) -> Result<AlertingFromFile, String> {
     let json = serde_json::to_value(table).map_err(|error| error.to_string())?;
     let Table { rules, receivers, routing } =
         serde_json::from_value(json).map_err(|error| error.to_string())?;
+    let rules: BTreeMap<String, AlertRule> = typed("rules", rules, |error| error.to_string())?;
+    let receivers: BTreeMap<String, Receiver> = typed("receivers", receivers, without_value)?;
     let routing = routing.map(|routing| checked("routing", routing, Routing::check)).transpose()?;
     let told = |name: &str| receivers.contains_key(name);
     let lost = routing.iter().flat_map(|routing| &routing.routes).find(|route| !told(&route.receiver));
@@ -40,6 +44,30 @@ pub(super) fn read(table: toml::Value) -> Result<AlertingFromFile, String> {
         receivers: named("receivers", receivers, Receiver::check)?,
         routing,
     })
+}
+
+/// Reads each value by itself, so that what is wrong names its object.
+fn typed<T: DeserializeOwned>(
+    what: &str,
+    given: BTreeMap<String, Value>,
+    words: impl Fn(&serde_json::Error) -> String,
+) -> Result<BTreeMap<String, T>, String> {
+    let one = |(name, value): (String, Value)| {
+        let read =
+            serde_json::from_value(value).map_err(|error| format!("{what}.{name}: {}", words(&error)))?;
+        Ok((name, read))
+    };
+    given.into_iter().map(one).collect()
+}
+
+/// Why something is no receiver. Where serde would show the value, which may be a secret, what is wanted stands
+/// instead.
+fn without_value(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with("invalid") {
+        return "kind, url and secret are texts, send_resolved is true or false".to_owned();
+    }
+    text
 }
 
 fn named<T>(
@@ -87,7 +115,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (text, word) in [
             ("rule = {}", "rule"),
-            (r#"rules.A = { metric = "lag_seconds" }"#, "threshold"),
+            (r#"rules.A = { metric = "lag_seconds" }"#, "rules.A: missing field `threshold`"),
             (r#"rules.A = { metric = "lag_seconds", threshold = 1, window_ms = 1 }"#, "rules.A.window_ms"),
             (r#"rules."-" = { metric = "lag_seconds", threshold = 1 }"#, "rules.-"),
             (r#"receivers.a = { kind = "webhook", url = "ftp://a/" }"#, "receivers.a.url"),
@@ -95,6 +123,18 @@ mod tests {
         ] {
             let error = read_text(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_receiver_does_not_show_what_may_be_secret() {
+        for text in [
+            r#"receivers.ops = "https://hooks.example.com/s3cret""#,
+            r#"receivers.ops = { kind = "webhook", url = "https://hooks.example.com/", secret = ["s3cret"] }"#,
+            r#"receivers.ops = { kind = "webhook", url = ["https://hooks.example.com/s3cret"] }"#,
+        ] {
+            let error = read_text(text).unwrap_err();
+            assert!(error.contains("receivers.ops: ") && !error.contains("s3cret"), "{text}: {error}");
         }
     }
 }

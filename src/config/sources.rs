@@ -139,8 +139,8 @@ pub enum ConfigError {
     Toml {
         /// The file.
         path: String,
-        /// Line, column, and what was expected.
-        error: Box<toml::de::Error>,
+        /// Line, column, and what was expected. Not the line itself: it may hold a secret.
+        error: String,
     },
     /// A name that no setting has.
     #[error("{place}: there is no setting '{key}'; {hint}")]
@@ -231,12 +231,22 @@ fn as_flags(arg: &Arg, values: &[OsString]) -> Vec<OsString> {
     values.iter().map(flag).collect()
 }
 
+/// Where a file is no TOML, and why.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or_default();
+    let (line, column) =
+        (before.matches('\n').count() + 1, before.chars().rev().take_while(|letter| *letter != '\n'));
+    format!("line {line}, column {}: {}", column.count() + 1, error.message().replace('\n', ", "))
+}
+
 fn read_file(command: &Command, path: &Path) -> Result<(Layer, AlertingFromFile), ConfigError> {
     let place = path.display().to_string();
     let text =
         std::fs::read_to_string(path).map_err(|error| ConfigError::File { path: place.clone(), error })?;
-    let table: toml::Table =
-        text.parse().map_err(|error| ConfigError::Toml { path: place.clone(), error: Box::new(error) })?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error| ConfigError::Toml { path: place.clone(), error: told(&text, &error) })?;
     let (mut layer, mut alerting) = (Layer::new(), AlertingFromFile::default());
     for (key, value) in table {
         if key == alerting::KEY {
@@ -441,6 +451,8 @@ mod tests {
             overridden.starts_with("the environment: WHIMBREL_MAX_WAIT: 'soon' is not a duration"),
             "{overridden}"
         );
-        assert!(refused("listen = ", &[]).contains("is not TOML"));
+        assert!(refused("listen = ", &[]).contains("is not TOML: line 1, column "));
+        let secret = refused("log = \"info\"\nkey = \"s3cret\\q\"", &[]);
+        assert!(secret.contains("line 2, column ") && !secret.contains("s3cret"), "{secret}");
     }
 }

@@ -39,7 +39,11 @@ pub(super) async fn put(State(api): State<Api>, call: Call, headers: HeaderMap, 
     let name: AlertName = call.path("receiver")?;
     call.query.finish()?;
     let expected = condition::expected(&headers)?;
-    let receiver: Receiver = read_json(&api, body).await?;
+    let mut receiver: Receiver = read_json(&api, body).await?;
+    // A receiver of a kind that needs a secret may be given without the one it has.
+    if let Some(before) = api.broker.alerting().receiver(&name) {
+        receiver = receiver.keeping_secret_of(&before.value);
+    }
     receiver.check().map_err(refused_setting)?;
     let done = api.broker.put_receiver(name.clone(), receiver, Origin::Api, expected).await?;
     receiver_json(&api, &name, put_status(done))

@@ -132,7 +132,8 @@ impl Looking<'_> {
             let seen = (self.now, &mut self.budget);
             let view = self.broker.group_topic_view((group_id, group), (topic_id, topic), filter, seen);
             facts.lag = view.lag;
-            facts.lag_ms = (view.lag_ms > 0 || !view.counting).then_some(view.lag_ms);
+            // An age that is not of the oldest is a bound from below, and 0 bounds nothing.
+            facts.lag_ms = (view.lag_ms > 0 || view.lag_ms_known).then_some(view.lag_ms);
         }
         facts
     }

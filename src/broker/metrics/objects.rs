@@ -275,7 +275,17 @@ mod tests {
             let Rough { lag, in_flight, retrying } = rough(group, topic);
             let ready = lag - in_flight - retrying;
             let (topic, cursors) = (topic.1.name.clone(), Vec::new());
-            GroupTopicView { topic, lag, counting: false, lag_ms: 0, ready, in_flight, retrying, cursors }
+            GroupTopicView {
+                topic,
+                lag,
+                counting: false,
+                lag_ms: 0,
+                lag_ms_known: true,
+                ready,
+                in_flight,
+                retrying,
+                cursors,
+            }
         });
         out.text().unwrap()
     }

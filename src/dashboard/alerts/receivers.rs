@@ -163,9 +163,7 @@ fn read(
         if receiver.url.is_empty() {
             receiver.url.clone_from(&before.url);
         }
-        if receiver.secret.is_none() && (receiver.kind, &receiver.url) == (before.kind, &before.url) {
-            receiver.secret = before.secret;
-        }
+        receiver = receiver.keeping_secret_of(&before);
     }
     receiver.check().map_err(|error| FormError::new(error.to_string()))?;
     Ok((name, receiver))

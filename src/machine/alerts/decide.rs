@@ -48,17 +48,6 @@ fn put_done<T: PartialEq>(present: Option<&Placed<T>>, value: &T, origin: Origin
     }
 }
 
-fn with_secret(receiver: &Arc<Receiver>, present: Option<&Placed<Receiver>>) -> Arc<Receiver> {
-    match present.map(|placed| &placed.value) {
-        Some(before)
-            if receiver.secret.is_none() && (before.kind, &before.url) == (receiver.kind, &receiver.url) =>
-        {
-            Arc::new(Receiver { secret: before.secret.clone(), ..Receiver::clone(receiver) })
-        }
-        _ => Arc::clone(receiver),
-    }
-}
-
 impl Draft {
     fn alerting(&self) -> &Alerting {
         &self.machine.alerting
@@ -115,8 +104,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Makes or changes a receiver. One that is given without a secret keeps the one it has while kind and URL stay: a
-    /// secret is never shown, so nobody could give it again, and it must not go to another address.
+    /// Makes or changes a receiver. One that is given without a secret keeps the one it has
+    /// ([`Receiver::keeping_secret_of`]), except from a configuration file, which says all there is.
     ///
     /// # Errors
     /// It is not as expected, comes from a configuration file, or there are too many.
@@ -130,7 +119,9 @@ impl Draft {
         let present = self.alerting().receivers.get(name);
         expected.check(name.as_str(), present.map(Placed::version))?;
         check_origin(name.as_str(), present, origin)?;
-        let receiver = &with_secret(receiver, present);
+        let kept = present.filter(|_| origin != Origin::File);
+        let kept = kept.map(|placed| Arc::new(Receiver::clone(receiver).keeping_secret_of(&placed.value)));
+        let receiver = kept.as_ref().unwrap_or(receiver);
         let done = put_done(present, receiver, origin);
         if present.is_none() && self.alerting().receivers.len() >= ALERT_RECEIVERS_MAX {
             return Err(Refusal::TooManyOf { what: "receivers", most: ALERT_RECEIVERS_MAX });

@@ -118,6 +118,21 @@ fn a_secret_stays_while_it_goes_to_the_same_address() {
 }
 
 #[test]
+fn a_secret_that_left_the_configuration_file_is_used_no_more() {
+    let mut machine = Machine::default();
+    let ops = name("ops");
+    for (secret, done) in
+        [(Some("s3"), PutDone::Created), (None, PutDone::Changed), (None, PutDone::Unchanged)]
+    {
+        let put = decide(&mut machine, T0, |draft| {
+            draft.put_receiver(&ops, &receiver(secret), Origin::File, &Expected::Anything)
+        });
+        assert_eq!(put, Ok(done));
+        assert_eq!(machine.alerting().receiver(&ops).unwrap().value.secret.as_deref(), secret);
+    }
+}
+
+#[test]
 fn routes_lead_to_receivers_that_exist() {
     let mut machine = Machine::default();
     let routing =

@@ -85,6 +85,16 @@ impl Receiver {
         format!("{scheme}://{host}{more}")
     }
 
+    /// This receiver, with the secret of the one `before` it when it was given without one: a secret is never shown, so
+    /// nobody could give it again. It goes to no other address, so kind and URL have to be the same.
+    #[must_use]
+    pub fn keeping_secret_of(mut self, before: &Receiver) -> Receiver {
+        if self.secret.is_none() && (self.kind, &self.url) == (before.kind, &before.url) {
+            self.secret.clone_from(&before.secret);
+        }
+        self
+    }
+
     /// Checks every field against its limits.
     ///
     /// # Errors

@@ -25,11 +25,17 @@ use ring::Track;
 /// An object that is not remembered takes the place of one that is when it has this many times as much to tell. Less,
 /// and two that are about equal would take turns, and neither would have a past.
 const MUCH_MORE: u64 = 2;
+/// How much one has had to tell is remembered in thousandths, and fades by one part in so many at each choice: at one
+/// every 10 s it is half after seven minutes. Else whoever is quiet for ten seconds loses a past of a week.
+const FADES: u64 = 64;
+const PRECISION: u64 = 1_000;
 
 /// Everything that is remembered.
 #[derive(Debug, Default)]
 pub struct History {
     tracks: BTreeMap<Subject, Track>,
+    /// How much those that are remembered have had to tell lately, in thousandths.
+    told: BTreeMap<Subject, u64>,
 }
 
 impl History {
@@ -72,8 +78,16 @@ impl History {
         };
         let there: BTreeSet<&Subject> = all.iter().map(|(subject, _)| subject).collect();
         self.tracks.retain(|subject, _| subject.kind() != kind || there.contains(subject));
+        self.told.retain(|subject, _| self.tracks.contains_key(subject));
+        let scaled = all.iter().map(|(subject, weight)| (subject, weight.saturating_mul(PRECISION)));
         let (mut kept, mut others): (Vec<_>, Vec<_>) =
-            all.iter().partition(|(subject, _)| self.tracks.contains_key(subject));
+            scaled.partition(|(subject, _)| self.tracks.contains_key(*subject));
+        for (subject, weight) in &mut kept {
+            // What was read from the disk counts as one that had something to tell.
+            let told = self.told.entry(subject.clone()).or_insert(PRECISION);
+            *told = (*told - *told / FADES).max(*weight);
+            *weight = *told;
+        }
         others.sort_by_key(|(_, weight)| Reverse(*weight));
         kept.sort_by_key(|(_, weight)| *weight);
         let mut least = kept.iter();
@@ -82,12 +96,14 @@ impl History {
             if room > 0 {
                 room -= 1;
             } else {
-                let Some((yielding, less)) = least.next() else { return };
-                if *weight <= less.saturating_mul(MUCH_MORE) {
+                let Some(&(yielding, less)) = least.next() else { return };
+                if weight <= less.saturating_mul(MUCH_MORE) {
                     return;
                 }
                 self.tracks.remove(yielding);
+                self.told.remove(yielding);
             }
+            self.told.insert(subject.clone(), weight);
             self.tracks.insert(subject.clone(), Track::new(kind));
         }
     }
@@ -127,6 +143,31 @@ mod tests {
         history.choose(SubjectKind::Topic, &all);
         let third = kept(&history);
         assert!(!third.contains(&topic(0)) && third.len() == HISTORY_TOPICS_MAX, "what is gone made room");
+    }
+
+    #[test]
+    fn who_is_quiet_for_a_while_keeps_a_past() {
+        let mut history = History::default();
+        let many = HISTORY_TOPICS_MAX + 1;
+        let mut all: Vec<(Subject, u64)> = (0..many).map(|number| (topic(number), 1)).collect();
+        history.choose(SubjectKind::Topic, &all[..many - 1]);
+        let first = kept(&history);
+        // One message a minute each, not all at once: now these have something to tell, now those.
+        for round in 0..60 {
+            for (number, (_, weight)) in all.iter_mut().enumerate() {
+                *weight = u64::from(number % 6 == round % 6);
+            }
+            history.choose(SubjectKind::Topic, &all);
+        }
+        assert_eq!(kept(&history), first);
+        // Quiet for long, it makes room.
+        for (number, (_, weight)) in all.iter_mut().enumerate() {
+            *weight = u64::from(number != 3);
+        }
+        for _ in 0..60 {
+            history.choose(SubjectKind::Topic, &all);
+        }
+        assert!(!kept(&history).contains(&topic(3)) && kept(&history).contains(&topic(many - 1)));
     }
 
     #[test]
