@@ -96,7 +96,7 @@
   keysOn.addEventListener("change", () => {
     try { localStorage.setItem(KEYS, keysOn.checked ? "on" : "off"); } catch { /* Only for this page, then. */ }
   });
-  showKeys.hidden = false;
+  showKeys.parentElement.hidden = false;
   showKeys.addEventListener("click", () => keys.showModal());
   const GO = { o: "/", t: "/topics", g: "/groups", m: "/messages", d: "/dead-letters", a: "/alerts" };
   let after = "", at = null;
