@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::broker::AlertingFromFile;
 use crate::model::alert::{AlertRule, Receiver, Routing};
-use crate::model::{AlertName, SettingsError};
+use crate::model::{ALERT_RECEIVERS_MAX, ALERT_RULES_MAX, AlertName, SettingsError};
 
 /// Its name in the file.
 pub(super) const KEY: &str = "alerting";
@@ -31,6 +31,11 @@ pub(super) fn read(table: toml::Value) -> Result<AlertingFromFile, String> {
     let json = serde_json::to_value(table).map_err(|error| error.to_string())?;
     let Table { rules, receivers, routing } =
         serde_json::from_value(json).map_err(|error| error.to_string())?;
+    let counts =
+        [("rules", rules.len(), ALERT_RULES_MAX), ("receivers", receivers.len(), ALERT_RECEIVERS_MAX)];
+    if let Some((what, count, most)) = counts.into_iter().find(|(_, count, most)| count > most) {
+        return Err(format!("{what}: {count} of them, at most {most}"));
+    }
     let rules: BTreeMap<String, AlertRule> = typed("rules", rules, |error| error.to_string())?;
     let receivers: BTreeMap<String, Receiver> = typed("receivers", receivers, without_value)?;
     let routing = routing.map(|routing| checked("routing", routing, Routing::check)).transpose()?;
@@ -124,6 +129,14 @@ mod tests {
             let error = read_text(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn more_than_the_broker_holds_is_refused_when_the_file_is_read() {
+        let many = (0..=ALERT_RECEIVERS_MAX).fold(String::new(), |text, number| {
+            text + &format!("receivers.r{number} = {{ kind = \"webhook\", url = \"https://a.example/\" }}\n")
+        });
+        assert_eq!(read_text(&many).unwrap_err(), "receivers: 101 of them, at most 100");
     }
 
     #[test]

@@ -69,6 +69,29 @@ async fn every_start_makes_the_file_true_and_nothing_is_written_twice() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_left_the_file_stays_only_while_a_route_set_by_hand_leads_to_it() {
+    const TWO: &str = r#"
+        listen = "127.0.0.1:0"
+        [alerting.receivers]
+        a = { kind = "webhook", url = "https://hooks.example.com/a" }
+        b = { kind = "webhook", url = "https://hooks.example.com/b" }
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let (node, mut calls) = start(&data, TWO).await;
+    calls.expect(200, "PUT", "/v1/alerts/routing", &json!({"routes": [{"receiver": "a"}]})).await;
+    node.stop().await;
+
+    let (node, mut calls) = start(&data, "listen = \"127.0.0.1:0\"").await;
+    let kept = calls.expect(200, "GET", "/v1/alerts/receivers/a", &Value::Null).await;
+    assert_eq!(kept["origin"], "api", "whoever set the route can change it");
+    calls.expect(404, "GET", "/v1/alerts/receivers/b", &Value::Null).await;
+    calls.expect(200, "PUT", "/v1/alerts/routing", &json!({})).await;
+    calls.expect(204, "DELETE", "/v1/alerts/receivers/a", &Value::Null).await;
+    node.stop().await;
+}
+
 /// The same as in the file.
 fn as_in_the_file() -> AlertingFromFile {
     let receiver = json!({"kind": "webhook", "url": "https://hooks.example.com/x"});

@@ -21,7 +21,8 @@ pub struct AlertingFromFile {
 
 impl Broker {
     /// Makes what a file says true: what it names wins over what was set by hand, and what came from a file and is not
-    /// named any more goes. Writes only what differs; answers how much that was.
+    /// named any more goes, except a receiver that a route set by hand leads to, which is then as if it was set by hand
+    /// too. Writes only what differs; answers how much that was.
     ///
     /// # Errors
     /// See [`BrokerError`]; what came before the one that failed stays.
@@ -56,9 +57,15 @@ impl Broker {
             self.delete_alert_rule(name, Origin::File, Expected::Anything).await?;
         }
         for name in gone {
-            self.delete_receiver(name, Origin::File, Expected::Anything).await?;
+            if !self.release_receiver(name.clone()).await? {
+                tracing::warn!(%name, "the receiver left the configuration file and stays: a route leads to it");
+            }
         }
         Ok(changed)
+    }
+
+    async fn release_receiver(&self, name: AlertName) -> Result<bool, BrokerError> {
+        Ok(self.decide(0, move |draft| draft.release_receiver(&name)).await?.0)
     }
 
     async fn free_routing(&self) -> Result<bool, BrokerError> {

@@ -158,6 +158,24 @@ impl Draft {
         Ok(())
     }
 
+    /// Lets go of a receiver that left the configuration file: it goes, or belongs to the interface from now on when a
+    /// route that was set by hand leads to it. Answers whether it went.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn release_receiver(&mut self, name: &AlertName) -> Result<bool, Refusal> {
+        match self.delete_receiver(name, Origin::File, &Expected::Anything) {
+            Err(Refusal::ReceiverInUse(_)) => {
+                let missing = || Refusal::NoAlertObject { what: "receiver", name: name.to_string() };
+                let placed = self.alerting().receivers.get(name).ok_or_else(missing)?;
+                let receiver = Arc::clone(&placed.value);
+                self.push_alert(AlertFact::ReceiverSet { name: name.clone(), receiver, origin: Origin::Api });
+                Ok(false)
+            }
+            done => done.map(|()| true),
+        }
+    }
+
     /// Replaces routes and inhibitions.
     ///
     /// # Errors
