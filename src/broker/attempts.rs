@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::model::{GroupName, Timestamp, beginning};
+use crate::model::{GroupName, beginning};
 
 use super::error::BrokerError;
 use super::handle::Broker;
@@ -22,8 +22,6 @@ pub struct FailureKind {
     pub words: Option<String>,
     /// How many messages failed so when they last did.
     pub count: u64,
-    /// When the newest of them did.
-    pub newest: Timestamp,
 }
 
 impl Broker {
@@ -50,7 +48,7 @@ impl Broker {
         let machine = self.core.machine.snapshot();
         let (_, group) = find_group(&machine, name)?;
         let mut look = Look::begin();
-        let mut kinds: BTreeMap<(&'static str, Option<String>), (u64, Timestamp)> = BTreeMap::new();
+        let mut kinds: BTreeMap<(&'static str, Option<String>), u64> = BTreeMap::new();
         let items = group.progress.values().flat_map(|progress| progress.items.values()).take(ITEMS_MAX);
         for item in items.filter(|item| item.failures > 0) {
             if look.is_over() {
@@ -59,11 +57,9 @@ impl Broker {
             look.reads += 1;
             let Some(failure) = self.last_failure(item.history.as_deref()) else { continue };
             let words = failure.reason.map(|words| beginning(&words, WORDS_BYTES).to_owned());
-            let (count, newest) = kinds.entry((failure.cause, words)).or_default();
-            *count += 1;
-            *newest = failure.at.max(*newest);
+            *kinds.entry((failure.cause, words)).or_default() += 1;
         }
-        let kind = |((cause, words), (count, newest))| FailureKind { cause, words, count, newest };
+        let kind = |((cause, words), count)| FailureKind { cause, words, count };
         let mut kinds: Vec<FailureKind> = kinds.into_iter().map(kind).collect();
         kinds.sort_by_key(|kind| Reverse(kind.count));
         kinds.truncate(KINDS_MAX);

@@ -23,7 +23,7 @@ impl Broker {
             lag: 0,
             counting: false,
             lag_ms: 0,
-            lag_ms_known: true,
+            is_oldest: true,
             ready: 0,
             in_flight: 0,
             retrying: 0,
@@ -40,7 +40,7 @@ impl Broker {
             view.retrying += progress.retrying;
             view.cursors.push(cursor(progress));
             let first = progress.items.values().next().map(|item| item.ready_at).or(unlooked.first_ready_at);
-            view.lag_ms_known &= first.is_some() || unlooked.count == 0;
+            view.is_oldest &= first.is_some() || unlooked.count == 0;
             oldest = [oldest, first].into_iter().flatten().min();
         }
         view.ready = view.lag.saturating_sub(view.in_flight + view.retrying);

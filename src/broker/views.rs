@@ -119,11 +119,12 @@ pub struct GroupTopicView {
     pub lag: u64,
     /// Whether `lag` still counts messages that may turn out not to match the filter.
     pub counting: bool,
-    /// Age since ready of the oldest of them; 0 when there is none, or when none is known.
+    /// Age since ready of the oldest of them; 0 when there is none, or when none is known
+    /// ([`GroupTopicView::known_lag_ms`]).
     pub lag_ms: Millis,
     /// Whether that is the age of the oldest. Not while the index has not got there, or a filter is still asked.
     #[serde(skip)]
-    pub lag_ms_known: bool,
+    pub(super) is_oldest: bool,
     /// Those that could be leased now or are not looked at yet.
     pub ready: u64,
     /// Those that are leased.
@@ -132,6 +133,15 @@ pub struct GroupTopicView {
     pub retrying: u64,
     /// Per queue: the lowest unsettled offset.
     pub cursors: Vec<u64>,
+}
+
+impl GroupTopicView {
+    /// The age of the oldest, as far as it is known. That of another than the oldest is a bound from below, and is
+    /// told; 0 would be one that says nothing, and that all is well.
+    #[must_use]
+    pub fn known_lag_ms(&self) -> Option<Millis> {
+        (self.is_oldest || self.lag_ms > 0).then_some(self.lag_ms)
+    }
 }
 
 /// A client of this node.

@@ -31,13 +31,6 @@ pub(super) fn read(table: toml::Value) -> Result<AlertingFromFile, String> {
     let json = serde_json::to_value(table).map_err(|error| error.to_string())?;
     let Table { rules, receivers, routing } =
         serde_json::from_value(json).map_err(|error| error.to_string())?;
-    let counts =
-        [("rules", rules.len(), ALERT_RULES_MAX), ("receivers", receivers.len(), ALERT_RECEIVERS_MAX)];
-    if let Some((what, count, most)) = counts.into_iter().find(|(_, count, most)| count > most) {
-        return Err(format!("{what}: {count} of them, at most {most}"));
-    }
-    let rules: BTreeMap<String, AlertRule> = typed("rules", rules, |error| error.to_string())?;
-    let receivers: BTreeMap<String, Receiver> = typed("receivers", receivers, without_value)?;
     let routing = routing.map(|routing| checked("routing", routing, Routing::check)).transpose()?;
     let told = |name: &str| receivers.contains_key(name);
     let lost = routing.iter().flat_map(|routing| &routing.routes).find(|route| !told(&route.receiver));
@@ -45,24 +38,10 @@ pub(super) fn read(table: toml::Value) -> Result<AlertingFromFile, String> {
         return Err(format!("routing: no receiver '{}' stands in this file", route.receiver));
     }
     Ok(AlertingFromFile {
-        rules: named("rules", rules, AlertRule::check)?,
-        receivers: named("receivers", receivers, Receiver::check)?,
+        rules: named(("rules", ALERT_RULES_MAX), rules, serde_json::Error::to_string, AlertRule::check)?,
+        receivers: named(("receivers", ALERT_RECEIVERS_MAX), receivers, without_value, Receiver::check)?,
         routing,
     })
-}
-
-/// Reads each value by itself, so that what is wrong names its object.
-fn typed<T: DeserializeOwned>(
-    what: &str,
-    given: BTreeMap<String, Value>,
-    words: impl Fn(&serde_json::Error) -> String,
-) -> Result<BTreeMap<String, T>, String> {
-    let one = |(name, value): (String, Value)| {
-        let read =
-            serde_json::from_value(value).map_err(|error| format!("{what}.{name}: {}", words(&error)))?;
-        Ok((name, read))
-    };
-    given.into_iter().map(one).collect()
 }
 
 /// Why something is no receiver. Where serde would show the value, which may be a secret, what is wanted stands
@@ -75,14 +54,21 @@ fn without_value(error: &serde_json::Error) -> String {
     text
 }
 
-fn named<T>(
-    what: &str,
-    given: BTreeMap<String, T>,
+/// Reads each value by itself, so that what is wrong names its object; at most so many. `words` tells why one cannot be
+/// read.
+fn named<T: DeserializeOwned>(
+    (what, most): (&str, usize),
+    given: BTreeMap<String, Value>,
+    words: impl Fn(&serde_json::Error) -> String,
     check: impl Fn(&T) -> Result<(), SettingsError>,
 ) -> Result<BTreeMap<AlertName, T>, String> {
-    let one = |(name, value): (String, T)| {
+    if given.len() > most {
+        return Err(format!("{what}: {} of them, at most {most}", given.len()));
+    }
+    let one = |(name, value): (String, Value)| {
         let place = format!("{what}.{name}");
         let name: AlertName = name.parse().map_err(|error| format!("{place}: {error}"))?;
+        let value = serde_json::from_value(value).map_err(|error| format!("{place}: {}", words(&error)))?;
         Ok((name, checked(&place, value, &check)?))
     };
     given.into_iter().map(one).collect()

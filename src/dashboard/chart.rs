@@ -87,6 +87,16 @@ impl Charts {
     }
 }
 
+impl Charts {
+    /// Ids of what renews itself on a page: its `own` parts, and what stands beside and below the curves. The curves
+    /// themselves are drawn by the script.
+    pub(super) fn parts_beside(&self, own: &[&str]) -> Vec<String> {
+        let curves = self.charts.iter().map(|chart| chart.series);
+        let beside = curves.flat_map(|series| [format!("now-{series}"), format!("rows-{series}")]);
+        own.iter().map(|part| (*part).to_owned()).chain(beside).collect()
+    }
+}
+
 impl Span {
     fn of(window: Window, current: bool, visit: &Visit) -> Span {
         let words = Objects::of(visit.lang);

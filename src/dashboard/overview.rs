@@ -196,8 +196,8 @@ fn health(
     health
 }
 
-/// The groups that are furthest behind, of those that the history remembers: those with the most lag are among them.
-/// None when there are groups and the history knows nothing of them yet.
+/// The groups that are furthest behind of those that the history remembers: one is missing when 50 others have more to
+/// tell. None when there are groups and the history knows nothing of them yet.
 fn worst(broker: &Broker) -> Option<Vec<Worst>> {
     let measures = [Measure::LagMessages, Measure::LagSeconds];
     let found = broker.history_of_all(SubjectKind::Group, &measures, Window::TenMinutes);

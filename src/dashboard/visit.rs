@@ -227,9 +227,9 @@ impl From<super::fields::FieldError> for FormError {
     }
 }
 
-/// Where the browser remembers the language; also read by `static/app.js`.
+/// Where the browser remembers the language.
 const LANG_COOKIE: &str = "whimbrel_lang";
-/// Where it remembers the colours; also written by `static/app.js`.
+/// Where it remembers the colours.
 const THEME_COOKIE: &str = "whimbrel_theme";
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

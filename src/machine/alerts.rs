@@ -286,6 +286,16 @@ impl Alerting {
         self.routing.as_ref()
     }
 
+    /// A receiver as it would be stored under this name: given without a secret it keeps the one that is there.
+    #[must_use]
+    pub fn with_kept_secret(&self, name: &AlertName, receiver: &Receiver) -> Receiver {
+        let receiver = receiver.clone();
+        match self.receivers.get(name) {
+            Some(before) => receiver.keeping_secret_of(&before.value),
+            None => receiver,
+        }
+    }
+
     /// Silences, the oldest first, also those that are over.
     pub fn silences(&self) -> impl DoubleEndedIterator<Item = (SilenceId, &Arc<Silence>)> {
         self.silences.iter().map(|(id, silence)| (*id, silence))

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use whimbrel::broker::{Broker, BrokerError, Search, Tail, TailFrom, TailRequest, TailRound, TailWhat};
-use whimbrel::machine::{Expected, NewMessage};
-use whimbrel::model::{Filter, Message, Timestamp, TopicName, TopicSettings};
+use whimbrel::machine::{Expected, NewMessage, SeekTo};
+use whimbrel::model::{
+    Filter, GroupName, GroupSettings, Message, Subscription, Timestamp, TopicName, TopicSettings,
+};
 use whimbrel::storage::index::IndexOptions;
 
 use crate::reads::{push_out, with_small_tail};
@@ -91,6 +93,15 @@ async fn while_the_index_is_behind_a_search_says_so_and_a_tail_waits() {
         };
         broker.produce(topic(), true, (0..100).map(new).collect()).await.unwrap();
     }
+    // A group that waits for the last message of all.
+    let group: GroupName = "behind".parse().unwrap();
+    let subscriptions = vec![Subscription { topic: topic(), filter: Filter::All }];
+    let settings = GroupSettings { subscriptions, ..GroupSettings::default() };
+    broker.put_group(group.clone(), settings, Expected::Anything, true).await.unwrap();
+    let last = SeekTo::Offset { queue: 0, offset: MESSAGES - 1 };
+    broker.seek(group.clone(), topic(), last, false).await.unwrap();
+    let standing = |broker: &Broker| broker.group(&group).unwrap().topics.remove(0);
+    assert!(standing(&broker).known_lag_ms().is_some());
     rig.running.stop().await;
     rig.replication.shutdown().await.unwrap();
     let Rig { disk, log, index, directory, replication, .. } = rig;
@@ -105,6 +116,9 @@ async fn while_the_index_is_behind_a_search_says_so_and_a_tail_waits() {
     while !words().contains("waits for disk space") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // How old it is nobody knows, which is not 0 s: an alert on it would end.
+    let behind = standing(&broker);
+    assert_eq!((behind.lag, behind.lag_ms, behind.known_lag_ms()), (1, 0, None));
     for key in [None, Some("k".to_owned())] {
         let search = Search { key, ..everything(usize::try_from(MESSAGES).unwrap()) };
         let found = broker.search(&topic(), &search).unwrap();
@@ -125,6 +139,7 @@ async fn while_the_index_is_behind_a_search_says_so_and_a_tail_waits() {
     assert!(came.iter().map(|body| body.parse::<u64>().unwrap()).eq(0..MESSAGES), "each once, in order");
     let found = broker.search(&topic(), &everything(usize::try_from(MESSAGES).unwrap())).unwrap();
     assert!(found.index_complete && found.messages.len() as u64 == MESSAGES);
+    assert!(standing(&broker).known_lag_ms().is_some_and(|age| age > 0));
     rig.stop().await;
 }
 

@@ -39,12 +39,9 @@ pub(super) async fn put(State(api): State<Api>, call: Call, headers: HeaderMap, 
     let name: AlertName = call.path("receiver")?;
     call.query.finish()?;
     let expected = condition::expected(&headers)?;
-    let mut receiver: Receiver = read_json(&api, body).await?;
-    // A receiver of a kind that needs a secret may be given without the one it has.
-    if let Some(before) = api.broker.alerting().receiver(&name) {
-        receiver = receiver.keeping_secret_of(&before.value);
-    }
-    receiver.check().map_err(refused_setting)?;
+    let receiver: Receiver = read_json(&api, body).await?;
+    // Only judged with the secret that it keeps: which one that is, is decided when it is stored.
+    api.broker.alerting().with_kept_secret(&name, &receiver).check().map_err(refused_setting)?;
     let done = api.broker.put_receiver(name.clone(), receiver, Origin::Api, expected).await?;
     receiver_json(&api, &name, put_status(done))
 }

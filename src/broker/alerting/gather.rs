@@ -132,8 +132,7 @@ impl Looking<'_> {
             let seen = (self.now, &mut self.budget);
             let view = self.broker.group_topic_view((group_id, group), (topic_id, topic), filter, seen);
             facts.lag = view.lag;
-            // An age that is not of the oldest is a bound from below, and 0 bounds nothing.
-            facts.lag_ms = (view.lag_ms > 0 || view.lag_ms_known).then_some(view.lag_ms);
+            facts.lag_ms = view.known_lag_ms();
         }
         facts
     }

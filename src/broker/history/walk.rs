@@ -102,8 +102,7 @@ impl Walk {
             seen.counting |= view.counting;
             if view.lag > 0 {
                 // The index is fed a moment after the state, and a filter may still be asked: then there is no age.
-                let since = (view.lag_ms > 0 || view.lag_ms_known)
-                    .then(|| Timestamp(now.0.saturating_sub(view.lag_ms)));
+                let since = view.known_lag_ms().map(|age| Timestamp(now.0.saturating_sub(age)));
                 seen.oldest = Some(match seen.oldest {
                     None => since,
                     Some(known) => known.zip(since).map(|(one, other)| one.min(other)),

@@ -280,7 +280,7 @@ mod tests {
                 lag,
                 counting: false,
                 lag_ms: 0,
-                lag_ms_known: true,
+                is_oldest: true,
                 ready,
                 in_flight,
                 retrying,

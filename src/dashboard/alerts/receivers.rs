@@ -17,9 +17,12 @@ use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::{Alerts, Objects};
-use crate::machine::Expected;
+use crate::machine::{Alerting, Expected};
 use crate::model::AlertName;
 use crate::model::alert::{Origin, Receiver, ReceiverKind, Routing};
+
+/// The field that holds the name of the receiver that a form changes.
+const CHANGES: &str = "changes";
 
 const KINDS: [ReceiverKind; 7] = [
     ReceiverKind::Webhook,
@@ -117,7 +120,8 @@ async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
         let kept = |name| visit.fields.kept(name).to_owned();
         // The form begins as the receiver that the address names; one that was refused shows what was filled in.
         let is_refused = visit.trouble.is_some();
-        let named = visit.fields.parsed::<AlertName>("name").ok().flatten();
+        let names = if is_refused { CHANGES } else { "name" };
+        let named = visit.fields.parsed::<AlertName>(names).ok().flatten();
         let changed = named.and_then(|name| Some((alerting.receiver(&name)?.clone(), name)));
         let begins = changed.as_ref().map(|(placed, _)| &placed.value).filter(|_| !is_refused);
         Ok(ReceiversPage {
@@ -144,13 +148,9 @@ async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
     visit.show(desk, Section::Alerts, gather).await
 }
 
-/// The receiver that the form asks for. `present` finds the one that it changes: an address that is left empty stays,
-/// and so does the secret as long as kind and address do. A secret is never sent to another address than it was made
-/// for.
-fn read(
-    fields: &Fields,
-    present: impl Fn(&AlertName) -> Option<Receiver>,
-) -> Result<(AlertName, Receiver), FormError> {
+/// The receiver that the form asks for: an address that is left empty stays, and so does the secret as long as kind and
+/// address do.
+fn read(fields: &Fields, alerting: &Alerting) -> Result<(AlertName, Receiver), FormError> {
     let name = fields.parsed::<AlertName>("name")?.ok_or_else(|| FormError::new("name: is missing"))?;
     let kind = KINDS.into_iter().find(|kind| Some(kind.as_str()) == fields.one("kind"));
     let mut receiver = Receiver {
@@ -159,26 +159,20 @@ fn read(
         secret: fields.one("secret").map(str::to_owned),
         send_resolved: fields.one("send_resolved").is_some(),
     };
-    if let Some(before) = present(&name) {
-        if receiver.url.is_empty() {
-            receiver.url.clone_from(&before.url);
-        }
-        receiver = receiver.keeping_secret_of(&before);
+    if let Some(before) = alerting.receiver(&name).filter(|_| receiver.url.is_empty()) {
+        receiver.url.clone_from(&before.value.url);
     }
-    receiver.check().map_err(|error| FormError::new(error.to_string()))?;
+    // Only judged with the secret that it keeps: which one that is, is decided when it is stored.
+    alerting.with_kept_secret(&name, &receiver).check().map_err(|error| FormError::new(error.to_string()))?;
     Ok((name, receiver))
 }
 
 async fn put(State(desk): State<Desk>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let present = |name: &AlertName| {
-        let alerting = desk.broker.alerting();
-        alerting.receiver(name).map(|placed| Receiver::clone(&placed.value))
-    };
-    let done = match read(&fields, present) {
+    let done = match read(&fields, &desk.broker.alerting()) {
         Ok((name, receiver)) => {
             // Whoever makes a new one does not write over another that has the name.
-            let expected = if fields.one("changes") == Some(name.as_str()) {
+            let expected = if fields.one(CHANGES) == Some(name.as_str()) {
                 Expected::Existing
             } else {
                 Expected::Missing
@@ -255,25 +249,28 @@ async fn save_routing(State(desk): State<Desk>, form: Form) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::machine::{Draft, Machine};
+    use crate::model::Timestamp;
 
     #[test]
-    fn what_is_left_empty_stays_and_a_secret_goes_to_no_other_address() {
+    fn what_is_left_empty_stays_and_another_address_needs_a_secret_of_its_own() {
         let before = Receiver {
             kind: ReceiverKind::Pagerduty,
             url: "https://events.example.com/v2/enqueue".to_owned(),
             secret: Some("key".to_owned()),
             send_resolved: true,
         };
-        let stands = |name: &AlertName| (name.as_str() == "ops").then(|| before.clone());
-        let read = |text: &str| read(&Fields::parse(text).unwrap(), stands).map(|(_, receiver)| receiver);
+        let mut draft = Draft::new(&Machine::default(), Timestamp(1_000), Box::new(|| 7));
+        let ops = "ops".parse().unwrap();
+        draft.put_receiver(&ops, &Arc::new(before.clone()), Origin::Api, &Expected::Anything).unwrap();
+        let alerting = draft.machine().alerting();
+        let read = |text: &str| read(&Fields::parse(text).unwrap(), alerting).map(|(_, receiver)| receiver);
         let same = read("name=ops&kind=pagerduty").unwrap();
-        assert_eq!(
-            (same.url, same.secret, same.send_resolved),
-            (before.url.clone(), before.secret.clone(), false)
-        );
-        let moved = read("name=ops&kind=webhook&url=https://other.example.com/x").unwrap();
-        assert_eq!(moved.secret, None);
+        // The secret itself is left to whoever stores it.
+        assert_eq!((same.url, same.secret, same.send_resolved), (before.url, None, false));
         assert!(
             read("name=ops&kind=pagerduty&url=https://other.example.com/x").is_err(),
             "it needs a key of its own"

@@ -48,7 +48,7 @@ struct Row {
     condition: String,
     for_ms: Option<u64>,
     severity: &'static str,
-    origin: &'static str,
+    origin: Origin,
     enabled: bool,
 }
 
@@ -90,14 +90,6 @@ fn condition(rule: &AlertRule, lang: Lang) -> String {
     format!("{metric} {sign} {}", shown(rule.metric, from_quantity(rule.threshold)))
 }
 
-fn origin_word(origin: Origin) -> &'static str {
-    match origin {
-        Origin::BuiltIn => "built_in",
-        Origin::Api => "set_here",
-        Origin::File => "file",
-    }
-}
-
 async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
     let gather = |broker: &Broker, frame, visit: &Visit| {
         let words = Alerts::of(visit.lang);
@@ -106,7 +98,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
             condition: condition(&placed.value, visit.lang),
             for_ms: Some(placed.value.for_ms),
             severity: placed.value.severity.as_str(),
-            origin: origin_word(placed.origin),
+            origin: placed.origin,
             enabled: placed.value.enabled,
         };
         let rows = broker.alerting().rules().map(row).collect();

@@ -209,9 +209,7 @@ impl Letters {
             group,
         })
     }
-}
 
-impl Letters {
     /// Whether this one was chosen before.
     pub(super) fn is_chosen(&self, row: &LetterRow) -> bool {
         let id = row.id.to_string();

@@ -284,7 +284,7 @@ async fn seek_to(State(desk): State<Desk>, Path(group): Path<String>, form: Form
         return visit.oops(&desk, StatusCode::NOT_FOUND, &group);
     };
     let path = page_of(&name);
-    let mut kept = SeekForm::of(&fields);
+    let kept = SeekForm::of(&fields);
     let done = match seek::read(&fields) {
         Ok(wish) => {
             let moved = desk.broker.seek(name.clone(), wish.topic, wish.to, wish.is_trial).await;
@@ -295,9 +295,8 @@ async fn seek_to(State(desk): State<Desk>, Path(group): Path<String>, form: Form
     match done {
         Ok((false, _)) => visit.lead_on(&path, "done"),
         Ok((true, counts)) => {
-            kept.is_shown(counts);
-            let visit = visit.at(path);
-            shown(&desk, visit, name, Forms { seek: kept, ..Forms::default() }).await
+            let (visit, seek) = (visit.at(path), kept.with_counts(counts));
+            shown(&desk, visit, name, Forms { seek, ..Forms::default() }).await
         }
         Err(error) => {
             let visit = visit.again(path, Fields::default(), &error);

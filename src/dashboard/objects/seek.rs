@@ -27,10 +27,9 @@ impl SeekForm {
         SeekForm { topic: kept("topic"), to: kept("to"), at: kept("at"), is_edited, ..SeekForm::default() }
     }
 
-    /// What it would do was counted, and is about to be shown.
-    pub(super) fn is_shown(&mut self, counts: SeekCounts) {
-        self.counts = Some(counts);
-        self.seen = mark_of(&self.topic, &self.to, &self.at);
+    /// The same with what it would do.
+    pub(super) fn with_counts(self, counts: SeekCounts) -> SeekForm {
+        SeekForm { seen: mark_of(&self.topic, &self.to, &self.at), counts: Some(counts), ..self }
     }
 }
 

@@ -85,7 +85,6 @@ texts! {
             "类型和地址不变时，留空则保留现有密钥。";
         secret_again: "A secret is not shown again: type it once more.", "密钥不会再次显示，请重新输入。";
         change: "Change", "修改";
-        from_file: "file", "文件";
         tells_end: "also when it is over", "恢复时也通知";
         last: "Last delivery", "最近通知";
         test: "Test", "测试";

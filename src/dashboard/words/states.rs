@@ -65,7 +65,6 @@ const ROWS: &[(&str, &str)] = &[
     ("critical", "严重"),
     ("built_in", "内置"),
     ("api", "接口"),
-    ("set_here", "在此设置"),
     ("file", "配置文件"),
     ("lag_messages", "积压消息数"),
     ("lag_seconds", "积压秒数"),

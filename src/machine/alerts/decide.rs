@@ -105,7 +105,7 @@ impl Draft {
     }
 
     /// Makes or changes a receiver. One that is given without a secret keeps the one it has
-    /// ([`Receiver::keeping_secret_of`]), except from a configuration file, which says all there is.
+    /// ([`Alerting::with_kept_secret`]), except from a configuration file, which says all there is.
     ///
     /// # Errors
     /// It is not as expected, comes from a configuration file, or there are too many.
@@ -119,19 +119,16 @@ impl Draft {
         let present = self.alerting().receivers.get(name);
         expected.check(name.as_str(), present.map(Placed::version))?;
         check_origin(name.as_str(), present, origin)?;
-        let kept = present.filter(|_| origin != Origin::File);
-        let kept = kept.map(|placed| Arc::new(Receiver::clone(receiver).keeping_secret_of(&placed.value)));
-        let receiver = kept.as_ref().unwrap_or(receiver);
-        let done = put_done(present, receiver, origin);
+        let receiver = match origin {
+            Origin::File => Arc::clone(receiver),
+            _ => Arc::new(self.alerting().with_kept_secret(name, receiver)),
+        };
+        let done = put_done(present, &receiver, origin);
         if present.is_none() && self.alerting().receivers.len() >= ALERT_RECEIVERS_MAX {
             return Err(Refusal::TooManyOf { what: "receivers", most: ALERT_RECEIVERS_MAX });
         }
         if done != PutDone::Unchanged {
-            self.push_alert(AlertFact::ReceiverSet {
-                name: name.clone(),
-                receiver: Arc::clone(receiver),
-                origin,
-            });
+            self.push_alert(AlertFact::ReceiverSet { name: name.clone(), receiver, origin });
         }
         Ok(done)
     }

@@ -20,22 +20,19 @@ pub use file::Unusable;
 pub use measure::{Measure, Subject, SubjectKind, UnknownMeasure};
 pub use ring::{Curves, Window};
 
-use ring::Track;
+use ring::{THOUSANDTHS, Track};
 
 /// An object that is not remembered takes the place of one that is when it has this many times as much to tell. Less,
 /// and two that are about equal would take turns, and neither would have a past.
 const MUCH_MORE: u64 = 2;
-/// How much one has had to tell is remembered in thousandths, and fades by one part in so many at each choice: at one
-/// every 10 s it is half after seven minutes. Else whoever is quiet for ten seconds loses a past of a week.
+/// How much one has had to tell is remembered in [`THOUSANDTHS`], and fades by one part in so many at each choice: at
+/// one every 10 s it is half after seven minutes. Else whoever is quiet for ten seconds loses a past of a week.
 const FADES: u64 = 64;
-const PRECISION: u64 = 1_000;
 
 /// Everything that is remembered.
 #[derive(Debug, Default)]
 pub struct History {
     tracks: BTreeMap<Subject, Track>,
-    /// How much those that are remembered have had to tell lately, in thousandths.
-    told: BTreeMap<Subject, u64>,
 }
 
 impl History {
@@ -78,15 +75,15 @@ impl History {
         };
         let there: BTreeSet<&Subject> = all.iter().map(|(subject, _)| subject).collect();
         self.tracks.retain(|subject, _| subject.kind() != kind || there.contains(subject));
-        self.told.retain(|subject, _| self.tracks.contains_key(subject));
-        let scaled = all.iter().map(|(subject, weight)| (subject, weight.saturating_mul(PRECISION)));
-        let (mut kept, mut others): (Vec<_>, Vec<_>) =
-            scaled.partition(|(subject, _)| self.tracks.contains_key(*subject));
-        for (subject, weight) in &mut kept {
-            // What was read from the disk counts as one that had something to tell.
-            let told = self.told.entry(subject.clone()).or_insert(PRECISION);
-            *told = (*told - *told / FADES).max(*weight);
-            *weight = *told;
+        let (mut kept, mut others) = (Vec::new(), Vec::new());
+        for (subject, weight) in all {
+            let weight = weight.saturating_mul(THOUSANDTHS);
+            if let Some(track) = self.tracks.get_mut(subject) {
+                track.told = (track.told - track.told / FADES).max(weight);
+                kept.push((subject, track.told));
+            } else {
+                others.push((subject, weight));
+            }
         }
         others.sort_by_key(|(_, weight)| Reverse(*weight));
         kept.sort_by_key(|(_, weight)| *weight);
@@ -101,10 +98,10 @@ impl History {
                     return;
                 }
                 self.tracks.remove(yielding);
-                self.told.remove(yielding);
             }
-            self.told.insert(subject.clone(), weight);
-            self.tracks.insert(subject.clone(), Track::new(kind));
+            let mut track = Track::new(kind);
+            track.told = weight;
+            self.tracks.insert(subject.clone(), track);
         }
     }
 }

@@ -127,10 +127,15 @@ struct Open {
     told: Vec<(f64, u32)>,
 }
 
+/// In what [`Track::told`] is counted, so that a little can fade as well.
+pub(super) const THOUSANDTHS: u64 = 1_000;
+
 /// Everything that is remembered of one subject.
 #[derive(Debug)]
 pub(super) struct Track {
     pub(super) kind: SubjectKind,
+    /// How much it has had to tell lately. One that was read from the disk counts as if that was one thing.
+    pub(super) told: u64,
     folds: Vec<Fold>,
     pub(super) rings: [Ring; 3],
     open: [Open; 3],
@@ -140,7 +145,7 @@ impl Track {
     pub(super) fn new(kind: SubjectKind) -> Track {
         let folds: Vec<Fold> = Measure::of(kind).map(Measure::fold).collect();
         let rings = Window::ALL.map(|window| Ring::new(folds.len(), window.steps()));
-        Track { kind, folds, rings, open: std::array::from_fn(|_| Open::default()) }
+        Track { kind, told: THOUSANDTHS, folds, rings, open: std::array::from_fn(|_| Open::default()) }
     }
 
     /// Takes in one sample.
