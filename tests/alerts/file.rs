@@ -1,4 +1,5 @@
-//! What the configuration file says of alerting is true after every start, and free again once it says so no more.
+//! What the configuration file says of alerting is true after every start, and free again once it says so no more. What a
+//! receiver keeps when it is put again.
 
 use std::path::Path;
 
@@ -89,6 +90,21 @@ async fn a_receiver_that_left_the_file_stays_only_while_a_route_set_by_hand_lead
     calls.expect(404, "GET", "/v1/alerts/receivers/b", &Value::Null).await;
     calls.expect(200, "PUT", "/v1/alerts/routing", &json!({})).await;
     calls.expect(204, "DELETE", "/v1/alerts/receivers/a", &Value::Null).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_needs_a_secret_may_be_put_without_the_one_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let (node, mut calls) = start(&directory.path().join("data"), "listen = \"127.0.0.1:0\"").await;
+    let put = |url: &str, secret: Value| json!({"kind": "pagerduty", "url": url, "secret": secret, "send_resolved": secret.is_string()});
+    let (here, elsewhere) = ("https://events.example.com/v2", "https://elsewhere.example.com/");
+    let path = "/v1/alerts/receivers/pager";
+    calls.expect(422, "PUT", path, &put(here, Value::Null)).await;
+    calls.expect(201, "PUT", path, &put(here, json!("key"))).await;
+    let quieter = calls.expect(200, "PUT", path, &put(here, Value::Null)).await;
+    assert_eq!((&quieter["secret_set"], &quieter["send_resolved"]), (&json!(true), &json!(false)));
+    calls.expect(422, "PUT", path, &put(elsewhere, Value::Null)).await;
     node.stop().await;
 }
 
