@@ -16,7 +16,7 @@ use crate::model::EXPORTS_MAX;
 use crate::replication::{self, Replication, ReplicationError};
 use crate::storage::index::{self, Index, IndexError, IndexOptions};
 use crate::storage::vfs::RealFs;
-use crate::storage::{DataDir, Images, Log, LogOptions, NodeIdentity, Recovered, StorageError};
+use crate::storage::{DataDir, Images, Log, LogOptions, NodeIdentity, Recovered, Secret, StorageError};
 use crate::{api, dashboard};
 
 /// Why a node cannot start, or had to stop.
@@ -95,7 +95,7 @@ impl Node {
 
         let agreement = AgreementThread::start()?;
         let opened = agreement.handle.spawn(open(args.clone())).await;
-        let (replication, applying, identity) =
+        let Opened { replication, applying, identity, secret } =
             opened.map_err(|error| NodeError::Fault(error.to_string()))??;
         let options = broker::Options {
             auto_create_topics: args.auto_create_topics,
@@ -119,8 +119,11 @@ impl Node {
         let api_options = Arc::new(api_options(&args, &settings));
         let about = dashboard::About::starting(reached_at(address), args.data.display().to_string())
             .with_settings(settings.iter().map(shown_setting));
-        let routes =
-            api::routes(broker.clone(), api_options.clone()).merge(dashboard::router(broker.clone(), about));
+        let routes = api::routes(broker.clone(), api_options.clone()).merge(dashboard::router(
+            broker.clone(),
+            about,
+            secret,
+        ));
         let server = tokio::spawn(async move {
             let drained = api::serve(listener, routes, api_options, stopping.cancelled_owned()).await;
             if drained.cut > 0 {
@@ -284,14 +287,23 @@ struct Disk {
     images: Images,
     index: Index,
     opened: index::Opened,
+    secret: Secret,
+}
+
+/// The opened disk with agreement on top of it.
+struct Opened {
+    replication: Replication,
+    applying: broker::Applying,
+    identity: NodeIdentity,
+    secret: Secret,
 }
 
 /// Opens the disk and agreement. Recovery reads a lot, so it runs off the async threads.
-async fn open(args: ServeArgs) -> Result<(Replication, broker::Applying, NodeIdentity), NodeError> {
+async fn open(args: ServeArgs) -> Result<Opened, NodeError> {
     let (image_bytes, image_facts) = (args.image_bytes, args.image_facts);
     let opened = tokio::task::spawn_blocking(move || open_disk(&args)).await;
     let disk = opened.map_err(|error| NodeError::Fault(error.to_string()))??;
-    let identity = disk.data.identity().clone();
+    let (identity, secret) = (disk.data.identity().clone(), disk.secret);
     if let Some(origin) = &identity.restored_from {
         tracing::info!(origin, "this directory is a restored copy");
     }
@@ -316,7 +328,7 @@ async fn open(args: ServeArgs) -> Result<(Replication, broker::Applying, NodeIde
         bytes = recovery.bytes,
         "recovered"
     );
-    Ok((opened.replication, applying, identity))
+    Ok(Opened { replication: opened.replication, applying, identity, secret })
 }
 
 fn open_disk(args: &ServeArgs) -> Result<Disk, NodeError> {
@@ -340,7 +352,17 @@ fn open_disk(args: &ServeArgs) -> Result<Disk, NodeError> {
     if opened.rebuild && recovered.last.is_some() {
         tracing::info!(why = opened.why, "the queue index is made again from the log");
     }
-    Ok(Disk { data, log, recovered, images, index, opened })
+    let secret = forms_secret(&data);
+    Ok(Disk { data, log, recovered, images, index, opened, secret })
+}
+
+/// What forms are sealed with. That it cannot be kept, on a full disk say, costs the forms that are open at the next
+/// restart, and nothing else.
+fn forms_secret(data: &DataDir) -> Secret {
+    data.secret().unwrap_or_else(|error| {
+        tracing::warn!(%error, "forms that are open in a browser will be refused after a restart");
+        rand::random()
+    })
 }
 
 #[cfg(test)]

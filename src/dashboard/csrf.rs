@@ -3,8 +3,8 @@
 //! The edge refuses whatever changes something and comes from a foreign origin (`src/api/browser.rs`). Here are two
 //! more walls, for browsers that say nothing of an origin: the cookie is not sent along from other sites
 //! (`SameSite=Strict`, RFC 6265bis), and every form carries a token that only a page of ours could read. The token is
-//! made from the cookie with a secret of this process, so nothing is kept for a browser; a form that was open over a
-//! restart is refused, and says to reload its page.
+//! made from the cookie with a secret of this node, so nothing is kept for a browser, and a form that was open over a
+//! restart is taken.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha256};
@@ -34,9 +34,9 @@ pub(super) struct FormToken {
 }
 
 impl Csrf {
-    /// With a secret of its own.
-    pub(super) fn new() -> Csrf {
-        Csrf { secret: rand::random() }
+    /// With the secret of this node.
+    pub(super) fn new(secret: [u8; 32]) -> Csrf {
+        Csrf { secret }
     }
 
     /// The token for a page that answers a request with these headers.
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_form_is_taken_from_the_browser_it_was_given_to() {
-        let csrf = Csrf::new();
+        let csrf = Csrf::new([1; 32]);
         let given = csrf.token(&headers(&[("cookie", "other=1")]));
         let cookie = given.cookie.unwrap().to_str().unwrap().to_owned();
         assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{cookie}");
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_other_form_is_refused() {
-        let csrf = Csrf::new();
+        let csrf = Csrf::new([1; 32]);
         let given = csrf.token(&HeaderMap::new());
         let cookie = given.cookie.unwrap().to_str().unwrap().to_owned();
         let pair = cookie.split(';').next().unwrap();
@@ -137,6 +137,8 @@ mod tests {
         for site in ["cross-site", "same-site", "none"] {
             assert!(!with(&[("cookie", pair), ("sec-fetch-site", site)], &given.token), "{site}");
         }
-        assert!(!Csrf::new().admits(&headers(&[("cookie", pair)]), &form(&given.token)), "another process");
+        let admits = |secret| Csrf::new(secret).admits(&headers(&[("cookie", pair)]), &form(&given.token));
+        assert!(admits([1; 32]), "after a restart");
+        assert!(!admits([2; 32]), "another node");
     }
 }

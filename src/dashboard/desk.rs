@@ -20,8 +20,8 @@ pub(super) struct Parts {
 
 impl Desk {
     /// Puts the parts together.
-    pub(super) fn new(broker: Broker, about: About) -> Desk {
-        Desk(Arc::new(Parts { broker, about, csrf: Csrf::new() }))
+    pub(super) fn new(broker: Broker, about: About, secret: [u8; 32]) -> Desk {
+        Desk(Arc::new(Parts { broker, about, csrf: Csrf::new(secret) }))
     }
 }
 

@@ -66,8 +66,9 @@ pub use docs::{ProblemPage, docs_page};
 pub use gather::{About, SettingShown};
 pub use page::RenderError;
 
-/// The pages and their static files, to merge into the node's router.
-pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) -> Router<S> {
+/// The pages and their static files, to merge into the node's router. `secret` seals the forms: the same one after a
+/// restart takes those that were open.
+pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About, secret: [u8; 32]) -> Router<S> {
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/config", get(config::show))
@@ -81,7 +82,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(broker: Broker, about: About) ->
         .merge(jobs::routes())
         .merge(clients::routes())
         .method_not_allowed_fallback(elsewhere);
-    page::guarded(pages.with_state(Desk::new(broker, about)).merge(assets::router()))
+    page::guarded(pages.with_state(Desk::new(broker, about, secret)).merge(assets::router()))
 }
 
 /// Whoever opens the address that a form was sent to (it stands in the browser's line after a form that was refused or

@@ -132,7 +132,7 @@ fn read_identity(vfs: &dyn Vfs, root: &Path) -> Result<Option<NodeIdentity>, Sto
 }
 
 /// Opens a file, if it is there.
-fn present(vfs: &dyn Vfs, path: &Path) -> Result<Option<Arc<dyn VfsFile>>, StorageError> {
+pub(super) fn present(vfs: &dyn Vfs, path: &Path) -> Result<Option<Arc<dyn VfsFile>>, StorageError> {
     match vfs.open(path, OpenMode::Read) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

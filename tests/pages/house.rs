@@ -22,7 +22,7 @@ pub const SHORT: &str = "'\"><img src=x onerror=window.canary=1>";
 pub struct House {
     pub node: Node,
     pub calls: Calls,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// What [`House::fill`] made.
@@ -51,18 +51,27 @@ impl House {
 
     /// Starts it with more flags.
     pub async fn start_with(more: &[&str]) -> House {
+        House::open(tempfile::tempdir().unwrap(), more).await
+    }
+
+    /// Stops it and starts it again on what it kept, at another port.
+    pub async fn restart(self) -> House {
+        self.node.stop().await;
+        House::open(self.directory, &[]).await
+    }
+
+    async fn open(directory: tempfile::TempDir, more: &[&str]) -> House {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
             serve: ServeArgs,
         }
-        let directory = tempfile::tempdir().unwrap();
         let data = directory.path().display().to_string();
         let line = ["serve", "--listen=127.0.0.1:0", "--drain-timeout=1s", "--data", &data];
         let line = line.into_iter().chain(more.iter().copied());
         let node = Node::start(<Line as clap::Parser>::parse_from(line).serve).await.unwrap();
         let calls = Calls::to(node.addr());
-        House { node, calls, _directory: directory }
+        House { node, calls, directory }
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -70,9 +70,9 @@ texts! {
         went_wrong: "That did not work", "操作未成功";
         form_kind: "This address takes forms.", "此地址只接受表单。";
         form_foreign:
-            "This form was not sent from a page of this broker, or the broker was started again since. \
-             Reload the page and send it once more.",
-            "此表单不是从本服务器的页面发出的，或者服务器已经重启。请刷新页面后再次发送。";
+            "This form was not sent from a page of this broker, or the browser keeps no cookies. \
+             Open the page anew and send it once more.",
+            "此表单不是从本服务器的页面发出的，或者浏览器没有保存 Cookie。请重新打开页面后再次发送。";
         form_late: "The form did not arrive in time.", "表单没有及时到达。";
         form_large: "The form is too large: at most 1 MiB is taken.", "表单过大：最多 1 MiB。";
         form_odd: "The form has too many fields, or is not UTF-8.", "表单字段过多，或不是 UTF-8。";

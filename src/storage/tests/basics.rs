@@ -102,3 +102,16 @@ fn a_second_opener_is_refused() {
     let second = DataDir::open(Arc::new(RealFs), folder.path());
     assert!(matches!(second, Err(StorageError::Locked { .. })), "{second:?}");
 }
+
+#[test]
+fn a_directory_keeps_one_secret_and_makes_another_when_it_is_harmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = || DataDir::open(Arc::new(RealFs), folder.path()).unwrap().secret().unwrap();
+    let first = secret();
+    assert_eq!(secret(), first, "after a restart");
+    for harmed in [&first[..31], b"", &[7; 33]] {
+        std::fs::write(folder.path().join("forms.secret"), harmed).unwrap();
+        let next = secret();
+        assert!(next != first && secret() == next);
+    }
+}
