@@ -78,6 +78,7 @@
     }
   };
   const redraw = () => {
+    if (!window.uPlot || figures.length === 0) return;
     plots.forEach((plot) => plot.destroy());
     plots.clear();
     drawAll();
@@ -113,7 +114,14 @@
   const turn = () => {
     const themes = [...document.querySelectorAll("[data-set-theme]")];
     const now = themes.findIndex((link) => link.hasAttribute("aria-current"));
-    themes[(now + 1) % themes.length]?.click();
+    const next = themes[(now + 1) % themes.length];
+    if (!next) return;
+    // Here and now, so that nothing that was typed is lost; the answer has the browser remember it.
+    document.documentElement.dataset.theme = next.dataset.setTheme;
+    themes[now]?.removeAttribute("aria-current");
+    next.setAttribute("aria-current", "true");
+    redraw();
+    fetch(next.href).then((answer) => heard(answer.status), () => heard(0));
   };
   addEventListener("keydown", (event) => {
     if (!keysOn.checked || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -13,6 +13,23 @@ use super::look::find_group;
 /// Most messages that one answer looks at.
 const ITEMS_MAX: usize = 100_000;
 
+/// The failed deliveries of the messages that a group has looked at and not settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// How many failed deliveries a message has in its round, and how many messages have so many.
+    pub attempts: Vec<(u32, u64)>,
+    /// How those that have any last failed, the most frequent kind first; at most 50 kinds.
+    pub kinds: Vec<FailureKind>,
+    /// How many messages the group holds so.
+    pub held: u64,
+    /// At how many of them this looked: at most 100,000.
+    pub looked: u64,
+    /// How many of those have failed deliveries.
+    pub failed: u64,
+    /// Of how many of those the last one was read from the log, within the bounds of one look.
+    pub read: u64,
+}
+
 /// Failed deliveries of the same kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureKind {
@@ -25,44 +42,41 @@ pub struct FailureKind {
 }
 
 impl Broker {
-    /// By the number of failed deliveries in their round: how many of the messages that a group has looked at and not
-    /// settled have so many. Looks at the first 100,000; changes nothing.
+    /// How often the messages that a group holds have failed, and how they last did. What cannot be read of the log is
+    /// left out of the kinds. Changes nothing.
     ///
     /// # Errors
     /// `GroupNotFound`.
-    pub fn attempts(&self, name: &GroupName) -> Result<Vec<(u32, u64)>, BrokerError> {
+    pub fn failures(&self, name: &GroupName) -> Result<Failures, BrokerError> {
         let machine = self.core.machine.snapshot();
         let (_, group) = find_group(&machine, name)?;
-        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
-        let items = group.progress.values().flat_map(|progress| progress.items.values());
-        items.take(ITEMS_MAX).for_each(|item| *counts.entry(item.failures).or_default() += 1);
-        Ok(counts.into_iter().collect())
-    }
-
-    /// How the messages that a group has looked at and not settled last failed, the most frequent kind first: as many
-    /// messages as a bounded look comes to, and at most 50 kinds. What cannot be read is left out.
-    ///
-    /// # Errors
-    /// `GroupNotFound`.
-    pub fn failures(&self, name: &GroupName) -> Result<Vec<FailureKind>, BrokerError> {
-        let machine = self.core.machine.snapshot();
-        let (_, group) = find_group(&machine, name)?;
+        let held = group.progress.values().map(|progress| progress.items.len() as u64).sum();
+        let mut found = Failures { held, ..Failures::default() };
         let mut look = Look::begin();
+        let mut attempts: BTreeMap<u32, u64> = BTreeMap::new();
         let mut kinds: BTreeMap<(&'static str, Option<String>), u64> = BTreeMap::new();
-        let items = group.progress.values().flat_map(|progress| progress.items.values()).take(ITEMS_MAX);
-        for item in items.filter(|item| item.failures > 0) {
+        let items = group.progress.values().flat_map(|progress| progress.items.values());
+        for item in items.take(ITEMS_MAX) {
+            found.looked += 1;
+            *attempts.entry(item.failures).or_default() += 1;
+            if item.failures == 0 {
+                continue;
+            }
+            found.failed += 1;
             if look.is_over() {
-                break;
+                continue;
             }
             look.reads += 1;
             let Some(failure) = self.last_failure(item.history.as_deref()) else { continue };
+            found.read += 1;
             let words = failure.reason.map(|words| beginning(&words, WORDS_BYTES).to_owned());
             *kinds.entry((failure.cause, words)).or_default() += 1;
         }
         let kind = |((cause, words), count)| FailureKind { cause, words, count };
-        let mut kinds: Vec<FailureKind> = kinds.into_iter().map(kind).collect();
-        kinds.sort_by_key(|kind| Reverse(kind.count));
-        kinds.truncate(KINDS_MAX);
-        Ok(kinds)
+        found.attempts = attempts.into_iter().collect();
+        found.kinds = kinds.into_iter().map(kind).collect();
+        found.kinds.sort_by_key(|kind| Reverse(kind.count));
+        found.kinds.truncate(KINDS_MAX);
+        Ok(found)
     }
 }

@@ -53,7 +53,7 @@ mod waiters;
 pub use alerting::{
     AlertValues, AlertingFromFile, AlertingOptions, PreviewedObject, ReceiverTest, RulePreview,
 };
-pub use attempts::FailureKind;
+pub use attempts::{FailureKind, Failures};
 pub use backup::Backup;
 pub use clients::{ClientSocket, Connected, Dismissed, Receiving};
 pub use error::BrokerError;

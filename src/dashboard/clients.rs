@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -12,6 +12,7 @@ use super::fields::address;
 use super::form::Form;
 use super::format::filters;
 use super::frame::{Frame, Section};
+use super::named::Named;
 use super::visible::visible;
 use super::visit::Visit;
 use super::words::Work;
@@ -49,7 +50,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
         .and_then(|group| Ok((group, visit.fields.parsed::<ClientId>("cursor")?)));
     let (group, cursor) = match read {
         Ok(read) => read,
-        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.unread(&desk, error),
     };
     let named = group.as_ref().map(ToString::to_string).unwrap_or_default();
     let found = desk.broker.look(move |broker| Ok(broker.clients(cursor, group.as_ref(), ROWS))).await;
@@ -66,15 +67,13 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
     visit.page(&ClientsTemplate { frame, words, group: &named, clients: &clients, next })
 }
 
-async fn disconnect(State(desk): State<Desk>, Path(id): Path<String>, form: Form) -> Response {
+async fn disconnect(State(desk): State<Desk>, Named(id): Named<ClientId>, form: Form) -> Response {
     let words = Work::of(form.visit.lang);
-    let gone = || form.visit.oops(&desk, StatusCode::NOT_FOUND, words.no_client);
-    let Ok(id) = id.parse::<ClientId>() else { return gone() };
     match desk.broker.dismiss(id) {
         Dismissed::Done => {
             Redirect::to(&address("/clients", [("group", form.fields.one("group"))])).into_response()
         }
         Dismissed::NoSocket => form.visit.oops(&desk, StatusCode::CONFLICT, words.no_socket),
-        Dismissed::Unknown => gone(),
+        Dismissed::Unknown => form.visit.oops(&desk, StatusCode::NOT_FOUND, words.no_client),
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Frame {
     pub(super) here: String,
     /// What went wrong with the form that this page is shown again for.
     pub(super) trouble: Option<String>,
+    /// The part of the page that shows what somebody asked to see first, by its id.
+    pub(super) found: Option<&'static str>,
     /// The key of what to say about the form that was just done.
     pub(super) note: Option<String>,
     /// Whether the page says how it is shown, so that the switches can be offered.
@@ -111,6 +113,7 @@ impl Frame {
             token: visit.token.token.clone(),
             here: visit.shown_as(None, None),
             trouble: visit.trouble.clone(),
+            found: visit.found,
             note: visit.note().map(str::to_owned),
             switches: Some(Switches {
                 langs: [Lang::En, Lang::Zh].map(|lang| (lang, visit.shown_as(Some(lang), None))),
@@ -135,6 +138,7 @@ impl Frame {
             token: String::new(),
             here: String::new(),
             trouble: None,
+            found: None,
             note: None,
             switches: None,
             section: Section::Elsewhere,

@@ -2,8 +2,7 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -12,6 +11,7 @@ use super::fields::address;
 use super::form::Form;
 use super::format::filters;
 use super::frame::{Frame, Section};
+use super::named::Named;
 use super::visit::Visit;
 use super::words::{Common, Lang, Letters, Work};
 use crate::broker::JobView;
@@ -87,7 +87,7 @@ fn asked_for(filter: &DeadLetterFilter, lang: Lang) -> Vec<(&'static str, String
 async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
     let cursor = match visit.fields.parsed::<JobId>("cursor") {
         Ok(cursor) => cursor,
-        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.unread(&desk, error),
     };
     let found = desk.broker.jobs(cursor, ROWS);
     let jobs: Vec<JobRow> = found.rows.into_iter().map(|view| JobRow::of(view, visit.lang)).collect();
@@ -96,20 +96,16 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
     visit.page(&JobsTemplate { frame, words, jobs: &jobs, next })
 }
 
-async fn show(State(desk): State<Desk>, Path(id): Path<String>, visit: Visit) -> Response {
-    let job = match id.parse::<JobId>().map(|id| desk.broker.job(id)) {
-        Ok(Ok(view)) => JobRow::of(view, visit.lang),
-        Ok(Err(error)) => return visit.failed(&desk, &error),
-        Err(_) => return visit.oops(&desk, StatusCode::NOT_FOUND, Work::of(visit.lang).no_job),
+async fn show(State(desk): State<Desk>, Named(id): Named<JobId>, visit: Visit) -> Response {
+    let job = match desk.broker.job(id) {
+        Ok(view) => JobRow::of(view, visit.lang),
+        Err(error) => return visit.failed(&desk, &error),
     };
     let (frame, words) = (visit.frame(&desk, Section::Jobs), Work::of(visit.lang));
     visit.page(&JobTemplate { frame, words, job: &job })
 }
 
-async fn cancel(State(desk): State<Desk>, Path(id): Path<String>, form: Form) -> Response {
-    let Ok(id) = id.parse::<JobId>() else {
-        return form.visit.oops(&desk, StatusCode::NOT_FOUND, Work::of(form.visit.lang).no_job);
-    };
+async fn cancel(State(desk): State<Desk>, Named(id): Named<JobId>, form: Form) -> Response {
     match desk.broker.cancel_job(id).await {
         Ok(_) => form.visit.lead_on(&format!("/jobs/{id}"), "done"),
         Err(error) => form.visit.failed(&desk, &error),

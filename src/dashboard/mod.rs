@@ -43,6 +43,7 @@ mod frame;
 mod gather;
 mod jobs;
 mod messages;
+mod named;
 mod objects;
 mod oops;
 mod overview;

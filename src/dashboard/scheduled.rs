@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
@@ -13,6 +13,7 @@ use super::form::{Form, confirmed};
 use super::format::filters;
 use super::frame::{Frame, Section};
 use super::messages::MessageRow;
+use super::named::Named;
 use super::visit::Visit;
 use super::words::Messages;
 use crate::broker::{Broker, BrokerError, SchedulePlace, Standing, StoredMessage};
@@ -35,6 +36,8 @@ struct ScheduledTemplate<'a> {
     /// Only of this topic, if it is filled in.
     topic: &'a str,
     rows: &'a [Row],
+    /// Whether there are more, of all topics, than are shown.
+    more_rows: bool,
     /// Topics that have any, with how many.
     topics: &'a [(TopicName, u64)],
     more_topics: bool,
@@ -64,6 +67,8 @@ impl Row {
 /// What a page shows.
 struct Gathered {
     rows: Vec<Row>,
+    /// Whether there are more, of all topics, than are shown.
+    more_rows: bool,
     topics: Vec<(TopicName, u64)>,
     more_topics: bool,
     next: Option<String>,
@@ -76,7 +81,8 @@ fn gather(
 ) -> Result<Gathered, BrokerError> {
     let topics = broker.topics_with_scheduled(None, TOPICS);
     let (rows, next) = match topic {
-        None => (broker.upcoming(ROWS), None),
+        // One more than is shown, to know whether there are more.
+        None => (broker.upcoming(ROWS + 1), None),
         Some(topic) => {
             let page = broker.scheduled(topic, after, ROWS)?;
             (page.rows, page.next_cursor)
@@ -86,7 +92,8 @@ fn gather(
     let next =
         next.map(|cursor| address("/scheduled", [("topic", named), ("cursor", Some(cursor.as_str()))]));
     Ok(Gathered {
-        rows: rows.iter().map(Row::of).collect(),
+        more_rows: topic.is_none() && rows.len() > ROWS,
+        rows: rows.iter().take(ROWS).map(Row::of).collect(),
         more_topics: topics.next_cursor.is_some(),
         topics: topics.rows,
         next,
@@ -98,7 +105,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
     let read = topic.and_then(|topic| Ok((topic, visit.fields.parsed::<SchedulePlace>("cursor")?)));
     let (topic, after) = match read {
         Ok(read) => read,
-        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.unread(&desk, error),
     };
     let named = topic.as_ref().map(ToString::to_string).unwrap_or_default();
     match desk.broker.look(move |broker| gather(broker, topic.as_ref(), after)).await {
@@ -107,6 +114,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
             words: Messages::of(visit.lang),
             topic: &named,
             rows: &gathered.rows,
+            more_rows: gathered.more_rows,
             topics: &gathered.topics,
             more_topics: gathered.more_topics,
             next: gathered.next,
@@ -116,15 +124,12 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
 }
 
 /// `GET /scheduled/{id}/cancel`: what would be taken back, and for its topic's name.
-async fn ask(State(desk): State<Desk>, Path(id): Path<String>, visit: Visit) -> Response {
-    asked(&desk, visit, &id).await
+async fn ask(State(desk): State<Desk>, Named(id): Named<MessageId>, visit: Visit) -> Response {
+    asked(&desk, visit, id).await
 }
 
-async fn asked(desk: &Desk, visit: Visit, id: &str) -> Response {
+async fn asked(desk: &Desk, visit: Visit, id: MessageId) -> Response {
     let words = Messages::of(visit.lang);
-    let Ok(id) = id.parse::<MessageId>() else {
-        return visit.oops(desk, StatusCode::NOT_FOUND, words.no_message);
-    };
     match desk.broker.look(move |broker| broker.message(id)).await {
         Ok(stored) if stored.standing == Standing::Scheduled => {
             let frame = visit.frame(desk, Section::Scheduled);
@@ -135,19 +140,16 @@ async fn asked(desk: &Desk, visit: Visit, id: &str) -> Response {
     }
 }
 
-async fn cancel(State(desk): State<Desk>, Path(id): Path<String>, form: Form) -> Response {
+async fn cancel(State(desk): State<Desk>, Named(id): Named<MessageId>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let Ok(message) = id.parse::<MessageId>() else {
-        return visit.oops(&desk, StatusCode::NOT_FOUND, Messages::of(visit.lang).no_message);
-    };
-    let stored = match desk.broker.look(move |broker| broker.message(message)).await {
+    let stored = match desk.broker.look(move |broker| broker.message(id)).await {
         Ok(stored) => stored,
         Err(error) => return visit.failed(&desk, &error),
     };
     if let Err(error) = confirmed(&fields, &visit, stored.topic.as_str()) {
-        return asked(&desk, visit.again(format!("/scheduled/{id}/cancel"), fields, &error), &id).await;
+        return asked(&desk, visit.again(format!("/scheduled/{id}/cancel"), fields, &error), id).await;
     }
-    match desk.broker.cancel(message).await {
+    match desk.broker.cancel(id).await {
         Ok(()) => {
             let pairs = [("topic", Some(stored.topic.as_str())), ("note", Some("done"))];
             Redirect::to(&address("/scheduled", pairs)).into_response()

@@ -87,7 +87,7 @@ pub(in crate::dashboard) fn read<T: DeserializeOwned>(
 ) -> Result<(T, String), FormError> {
     let text = fields.kept("settings").to_owned();
     let settings: T = serde_json::from_str(&text).map_err(|error| FormError::new(error.to_string()))?;
-    check(&settings).map_err(|error| FormError::new(error.to_string()))?;
+    check(&settings)?;
     Ok((settings, text))
 }
 

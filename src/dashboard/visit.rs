@@ -11,12 +11,13 @@ use axum::response::{IntoResponse, Response};
 
 use super::csrf::{self, FormToken};
 use super::desk::Desk;
-use super::fields::{Fields, address};
+use super::fields::{FieldError, Fields, address};
 use super::frame::{Frame, Section};
 use super::oops::{self, Oops};
 use super::page;
-use super::words::{Common, Lang, Theme};
+use super::words::{self, Common, Lang, Theme};
 use crate::broker::{Broker, BrokerError};
+use crate::model::SettingsError;
 
 /// The parameters that are about how a page is shown, not about what it shows.
 const LANG: &str = "lang";
@@ -44,6 +45,8 @@ pub(super) struct Visit {
     pub(super) token: FormToken,
     /// What went wrong with the form that this page is shown again for.
     pub(super) trouble: Option<String>,
+    /// The part of the page that shows what somebody asked to see first, by its id.
+    pub(super) found: Option<&'static str>,
     /// Whether only the parts that renew themselves are wanted (htmx says so).
     pub(super) renews: bool,
     status: StatusCode,
@@ -77,6 +80,7 @@ impl Visit {
                 .unwrap_or_default(),
             token: desk.csrf.token(headers),
             trouble: None,
+            found: None,
             renews: headers.contains_key("hx-request"),
             status: StatusCode::OK,
             told: [told_lang.is_some(), told_theme.is_some()],
@@ -94,9 +98,14 @@ impl Visit {
         Visit { path: path.into(), fields: Fields::default(), ..self }
     }
 
+    /// The same page, which says at its top that `part` shows what somebody asked to see first.
+    pub(super) fn with_found(self, part: &'static str) -> Visit {
+        Visit { found: Some(part), ..self }
+    }
+
     /// The same page again, after a form that could not be done: with what was filled in, and what is wrong.
     pub(super) fn again(self, path: impl Into<String>, fields: Fields, error: &FormError) -> Visit {
-        let (status, trouble) = (error.status, Some(error.text.clone()));
+        let (status, trouble) = (error.status, Some(self.told(&error.text)));
         Visit { path: path.into(), fields, status, trouble, ..self }
     }
 
@@ -127,10 +136,20 @@ impl Visit {
         self.answer(page::respond(page::render(template)))
     }
 
+    /// What the broker says, in the language of the answer.
+    pub(super) fn told(&self, sentence: &str) -> String {
+        words::told(self.lang, sentence).into_owned()
+    }
+
+    /// Answers with a page that says what of the address cannot be read.
+    pub(super) fn unread(&self, desk: &Desk, error: FieldError) -> Response {
+        self.oops(desk, StatusCode::BAD_REQUEST, &FormError::from(error).text)
+    }
+
     /// Answers with a page that says why there is nothing to see.
     pub(super) fn oops(&self, desk: &Desk, status: StatusCode, text: &str) -> Response {
         let frame = self.frame(desk, Section::Elsewhere);
-        let mut page = page::respond(page::render(&Oops { frame, text }));
+        let mut page = page::respond(page::render(&Oops { frame, text: &self.told(text) }));
         if page.status().is_success() {
             *page.status_mut() = status;
         }
@@ -221,8 +240,14 @@ impl From<BrokerError> for FormError {
     }
 }
 
-impl From<super::fields::FieldError> for FormError {
-    fn from(error: super::fields::FieldError) -> FormError {
+impl From<SettingsError> for FormError {
+    fn from(error: SettingsError) -> FormError {
+        FormError::new(error.to_string())
+    }
+}
+
+impl From<FieldError> for FormError {
+    fn from(error: FieldError) -> FormError {
         FormError::new(format!("{}: {}", error.field, error.text))
     }
 }

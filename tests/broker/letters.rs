@@ -82,7 +82,10 @@ async fn messages_that_are_retried_are_counted_by_how_they_last_failed() {
     produce(&broker, "never failed").await.unwrap();
     receive(&broker, "g", Duration::from_secs(20)).await;
     let failures = broker.failures(&group("g")).unwrap();
-    let kinds: Vec<_> = failures.iter().map(|kind| (kind.cause, kind.words.as_deref(), kind.count)).collect();
+    assert_eq!(failures.attempts, [(0, 1), (1, 3)]);
+    assert_eq!((failures.held, failures.looked, failures.failed, failures.read), (4, 4, 3, 3));
+    let kinds: Vec<_> =
+        failures.kinds.iter().map(|kind| (kind.cause, kind.words.as_deref(), kind.count)).collect();
     assert_eq!(kinds, [("nack", Some("no stock"), 2), ("nack", None, 1)]);
     assert!(matches!(broker.failures(&group("nobody")), Err(BrokerError::Refused(_))));
     rig.stop().await;

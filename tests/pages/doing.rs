@@ -59,7 +59,14 @@ async fn messages_are_found_kept_under_a_name_and_sent_again() {
             (&found["messages"][0]["tag"], &found["messages"][1]["body"]),
             (&json!("eu"), &json!("find me"))
         );
+        // One that is longer than a cookie is told, and takes none of the others with it.
+        at(page, house, &format!("/messages?topic=orders&contains={}", "%C3%A9".repeat(500))).await;
+        page.fill("input[name=name]", "too long").await;
+        page.follow("#keep button").await;
+        page.wait_for_text("main [role=alert]", "it was not kept").await;
+        page.take_trouble();
         at(page, house, "/messages").await;
+        assert_eq!(page.count("#saved li").await, 1);
         page.follow("button[aria-label='Forget the <one>']").await;
         assert_eq!(page.count("#saved").await, 0);
     }

@@ -99,6 +99,17 @@ async fn keys_lead_around() {
     page.wait_for("dialog#keys[open]").await;
     page.press("Escape", 27).await;
     page.wait("no dialog", "!document.querySelector('dialog#keys').open").await;
+    // Other colours, at once and from now on, and what was typed stays.
+    page.fill("input[name=name]", "half typed").await;
+    page.evaluate("document.activeElement.blur()").await;
+    page.press("t", 84).await;
+    page.wait("light", "document.documentElement.dataset.theme === 'light'").await;
+    assert_eq!(page.evaluate("document.querySelector('input[name=name]').value").await, "half typed");
+    page.wait(
+        "it is remembered",
+        "fetch('/').then((a) => a.text()).then((t) => t.includes('data-theme=\"light\"'))",
+    )
+    .await;
     page.press("/", 191).await;
     assert_eq!(page.evaluate("document.activeElement.name").await, "q");
     // In a field, letters are letters.

@@ -29,6 +29,8 @@ async fn a_topic(page: &Page, house: &mut House) {
     page.fill("#settings textarea", r#"{"queues": 8}"#).await;
     page.follow("#settings button[value=review]").await;
     page.wait_for_text("#diff", "queues").await;
+    page.wait_for_text("main > [role=status]", "Nothing is changed yet").await;
+    assert_eq!(page.count("main > [role=status] a[href='#diff']").await, 1);
     assert_eq!(setting(house, "/v1/topics/parcels", "queues").await, 4);
     // What is edited after that is shown again, and not saved unseen.
     page.fill("#settings textarea", r#"{"queues": 9}"#).await;

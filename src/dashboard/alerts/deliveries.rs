@@ -2,8 +2,7 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -14,6 +13,7 @@ use crate::dashboard::fields::address;
 use crate::dashboard::form::Form;
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::named::Named;
 use crate::dashboard::visit::Visit;
 use crate::dashboard::words::Alerts;
 use crate::model::Timestamp;
@@ -98,10 +98,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
     visit.show(&desk, Section::Alerts, gather).await
 }
 
-async fn again(State(desk): State<Desk>, Path(id): Path<String>, form: Form) -> Response {
-    let Ok(id) = id.parse::<NotificationId>() else {
-        return form.visit.oops(&desk, StatusCode::NOT_FOUND, &id);
-    };
+async fn again(State(desk): State<Desk>, Named(id): Named<NotificationId>, form: Form) -> Response {
     match desk.broker.redeliver(id).await {
         Ok(()) => form.visit.lead_on("/alerts/deliveries", "done"),
         Err(error) => form.visit.failed(&desk, &error),

@@ -2,18 +2,18 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::{Part, parts};
 use crate::broker::{Broker, ReceiverTest};
 use crate::dashboard::desk::Desk;
-use crate::dashboard::fields::Fields;
+use crate::dashboard::fields::{FieldError, Fields};
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::named::Named;
 use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::{Alerts, Objects};
@@ -151,10 +151,10 @@ async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
 /// The receiver that the form asks for: an address that is left empty stays, and so does the secret as long as kind and
 /// address do.
 fn read(fields: &Fields, alerting: &Alerting) -> Result<(AlertName, Receiver), FormError> {
-    let name = fields.parsed::<AlertName>("name")?.ok_or_else(|| FormError::new("name: is missing"))?;
+    let name = fields.needed::<AlertName>("name")?;
     let kind = KINDS.into_iter().find(|kind| Some(kind.as_str()) == fields.one("kind"));
     let mut receiver = Receiver {
-        kind: kind.ok_or_else(|| FormError::new("kind: is missing"))?,
+        kind: kind.ok_or_else(|| FieldError::missing("kind"))?,
         url: fields.kept("url").trim().to_owned(),
         secret: fields.one("secret").map(str::to_owned),
         send_resolved: fields.one("send_resolved").is_some(),
@@ -163,7 +163,7 @@ fn read(fields: &Fields, alerting: &Alerting) -> Result<(AlertName, Receiver), F
         receiver.url.clone_from(&before.value.url);
     }
     // Only judged with the secret that it keeps: which one that is, is decided when it is stored.
-    alerting.with_kept_secret(&name, &receiver).check().map_err(|error| FormError::new(error.to_string()))?;
+    alerting.with_kept_secret(&name, &receiver).check()?;
     Ok((name, receiver))
 }
 
@@ -188,11 +188,8 @@ async fn put(State(desk): State<Desk>, form: Form) -> Response {
     }
 }
 
-async fn test(State(desk): State<Desk>, Path(receiver): Path<String>, form: Form) -> Response {
+async fn test(State(desk): State<Desk>, Named(name): Named<AlertName>, form: Form) -> Response {
     let visit = form.visit;
-    let Ok(name) = receiver.parse::<AlertName>() else {
-        return visit.oops(&desk, StatusCode::NOT_FOUND, &receiver);
-    };
     let words = Alerts::of(visit.lang);
     let tested = match desk.broker.test_receiver(&name).await {
         Ok(ReceiverTest { is_delivered: true, status, .. }) => {
@@ -211,11 +208,8 @@ async fn test(State(desk): State<Desk>, Path(receiver): Path<String>, form: Form
     shown(&desk, visit.at("/alerts/receivers"), also).await
 }
 
-async fn delete(State(desk): State<Desk>, Path(receiver): Path<String>, form: Form) -> Response {
+async fn delete(State(desk): State<Desk>, Named(name): Named<AlertName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let Ok(name) = receiver.parse::<AlertName>() else {
-        return visit.oops(&desk, StatusCode::NOT_FOUND, &receiver);
-    };
     let done = match confirmed(&fields, &visit, name.as_str()) {
         Ok(()) => {
             desk.broker.delete_receiver(name, Origin::Api, Expected::Anything).await.map_err(FormError::from)
@@ -241,7 +235,7 @@ async fn save_routing(State(desk): State<Desk>, form: Form) -> Response {
     let put = |routing, expected| broker.put_routing(routing, Origin::Api, expected);
     let (visit, form) = match settings::submit(&fields, read, present, put).await {
         Submitted::Saved => return visit.lead_on(path, "done"),
-        Submitted::Shown(_, form) => (visit.at(path), form),
+        Submitted::Shown(_, form) => (visit.at(path).with_found("diff"), form),
         Submitted::Refused(error, form, _) => (visit.again(path, Fields::default(), &error), form),
     };
     shown(&desk, visit, Shown { routing: Some(form), ..Shown::default() }).await

@@ -5,7 +5,7 @@ use crate::dashboard::visit::FormError;
 use crate::model::alert::{
     AlertMetric, AlertRule, Comparison, NamePattern, NoData, Quantity, Selector, Severity,
 };
-use crate::model::{Millis, parse_duration, write_duration};
+use crate::model::write_duration;
 
 /// The annotation that has a field; the others keep what they are.
 const SUMMARY: &str = "summary";
@@ -107,20 +107,19 @@ pub(super) fn is_sent(fields: &Fields) -> bool {
 /// Names the first field that cannot be read.
 pub(super) fn read(fields: &Fields, base: &AlertRule) -> Result<AlertRule, FormError> {
     let metric = AlertMetric::ALL.into_iter().find(|metric| fields.one("metric") == Some(metric.as_str()));
-    let threshold = fields.parsed::<Quantity>("threshold")?;
     let mut annotations = base.annotations.clone();
     match fields.one(SUMMARY) {
         Some(summary) => annotations.insert(SUMMARY.to_owned(), summary.to_owned()),
         None => annotations.remove(SUMMARY),
     };
     Ok(AlertRule {
-        metric: metric.ok_or_else(|| FieldError::new("metric", "is missing"))?,
+        metric: metric.ok_or_else(|| FieldError::missing("metric"))?,
         selector: Selector { topic: fields.parsed("topic")?, group: fields.parsed("group")? },
         op: chosen(fields, "op", &OPS)?,
-        threshold: threshold.ok_or_else(|| FieldError::new("threshold", "is missing"))?,
-        window_ms: duration(fields, "window", base.window_ms)?,
-        for_ms: duration(fields, "for", 0)?,
-        keep_firing_for_ms: duration(fields, "keep_firing_for", 0)?,
+        threshold: fields.needed::<Quantity>("threshold")?,
+        window_ms: fields.span("window")?.unwrap_or(base.window_ms),
+        for_ms: fields.span("for")?.unwrap_or(0),
+        keep_firing_for_ms: fields.span("keep_firing_for")?.unwrap_or(0),
         severity: chosen(fields, "severity", &SEVERITIES)?,
         no_data: chosen(fields, "no_data", &NO_DATA)?,
         labels: base.labels.clone(),
@@ -143,14 +142,6 @@ fn chosen<T: Copy>(
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
         FieldError::new(name, format!("must be one of {}", names.join(", ")))
     })
-}
-
-/// A time; `usual` where the field is empty.
-fn duration(fields: &Fields, name: &'static str, usual: Millis) -> Result<Millis, FieldError> {
-    match fields.one(name).map(str::trim).filter(|text| !text.is_empty()) {
-        Some(text) => parse_duration(text).map_err(|text| FieldError::new(name, text)),
-        None => Ok(usual),
-    }
 }
 
 #[cfg(test)]

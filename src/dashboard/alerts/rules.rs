@@ -3,8 +3,7 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
@@ -16,6 +15,7 @@ use crate::dashboard::fields::Fields;
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::named::Named;
 use crate::dashboard::settings::{self, Difference, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::{Alerts, Lang, Objects, word};
@@ -112,15 +112,12 @@ async fn open(State(desk): State<Desk>, visit: Visit) -> Response {
     match visit.fields.parsed::<AlertName>("name") {
         Ok(Some(name)) => Redirect::to(&format!("/alerts/rules/{name}")).into_response(),
         Ok(None) => Redirect::to("/alerts/rules").into_response(),
-        Err(error) => visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => visit.unread(&desk, error),
     }
 }
 
-async fn show(State(desk): State<Desk>, Path(rule): Path<String>, visit: Visit) -> Response {
-    match rule.parse::<AlertName>() {
-        Ok(name) => shown_with(&desk, visit, name, None).await,
-        Err(error) => visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
-    }
+async fn show(State(desk): State<Desk>, Named(name): Named<AlertName>, visit: Visit) -> Response {
+    shown_with(&desk, visit, name, None).await
 }
 
 /// What a new rule begins as.
@@ -214,16 +211,13 @@ fn read(fields: &Fields, present: &AlertRule) -> Result<(AlertRule, String), For
         return settings::read(fields, AlertRule::check);
     }
     let rule = rule_form::read(fields, present)?;
-    rule.check().map_err(|error| FormError::new(error.to_string()))?;
+    rule.check()?;
     let text = settings::written(&rule);
     Ok((rule, text))
 }
 
-async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) -> Response {
+async fn save(State(desk): State<Desk>, Named(name): Named<AlertName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let Ok(name) = rule.parse::<AlertName>() else {
-        return visit.oops(&desk, StatusCode::NOT_FOUND, &rule);
-    };
     let (path, broker) = (format!("/alerts/rules/{name}"), &desk.broker);
     let present = || {
         let placed = broker.alerting().rule(&name)?;
@@ -233,7 +227,7 @@ async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) ->
     let put = |rule, expected| broker.put_alert_rule(name.clone(), rule, Origin::Api, expected);
     let (visit, asked) = match settings::submit(&fields, read(&fields, &base), present, put).await {
         Submitted::Saved => return visit.lead_on(&path, "done"),
-        Submitted::Shown(rule, form) => (visit.at(path), Asked::of(&fields, form, rule)),
+        Submitted::Shown(rule, form) => (visit.at(path).with_found("diff"), Asked::of(&fields, form, rule)),
         Submitted::Refused(error, form, rule) => {
             let asked = match rule {
                 Some(rule) => Asked::of(&fields, form, rule),
@@ -245,11 +239,8 @@ async fn save(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) ->
     shown_with(&desk, visit, name, Some(asked)).await
 }
 
-async fn delete(State(desk): State<Desk>, Path(rule): Path<String>, form: Form) -> Response {
+async fn delete(State(desk): State<Desk>, Named(name): Named<AlertName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let Ok(name) = rule.parse::<AlertName>() else {
-        return visit.oops(&desk, StatusCode::NOT_FOUND, &rule);
-    };
     let done = match confirmed(&fields, &visit, name.as_str()) {
         Ok(()) => desk
             .broker

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -16,6 +15,7 @@ use crate::dashboard::fields::address;
 use crate::dashboard::form::Form;
 use crate::dashboard::format::filters;
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::named::Named;
 use crate::dashboard::visit::Visit;
 use crate::dashboard::words::Alerts;
 use crate::model::Timestamp;
@@ -81,10 +81,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
     visit.show(&desk, Section::Alerts, gather).await
 }
 
-async fn end(State(desk): State<Desk>, Path(id): Path<String>, form: Form) -> Response {
-    let Ok(id) = id.parse::<SilenceId>() else {
-        return form.visit.oops(&desk, StatusCode::NOT_FOUND, &id);
-    };
+async fn end(State(desk): State<Desk>, Named(id): Named<SilenceId>, form: Form) -> Response {
     match desk.broker.end_silence(id).await {
         Ok(()) => form.visit.lead_on("/alerts/silences", "done"),
         Err(error) => form.visit.failed(&desk, &error),

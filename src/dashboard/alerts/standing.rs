@@ -9,7 +9,7 @@ use axum::routing::get;
 use super::{Part, parts};
 use crate::broker::{AlertValues, Broker};
 use crate::dashboard::desk::Desk;
-use crate::dashboard::fields::{Fields, address};
+use crate::dashboard::fields::{FieldError, Fields, address};
 use crate::dashboard::form::Form;
 use crate::dashboard::format::filters;
 use crate::dashboard::frame::{Frame, Section};
@@ -180,13 +180,13 @@ async fn ask(State(desk): State<Desk>, visit: Visit) -> Response {
 fn asked(fields: &Fields, now: Timestamp) -> Result<Silence, FormError> {
     let is =
         |name: &str, value: &str| Matcher { name: name.to_owned(), value: value.to_owned(), is_equal: true };
-    let rule = fields.one("rule").ok_or_else(|| FormError::new("rule: is missing"))?;
+    let rule = fields.one("rule").ok_or_else(|| FieldError::missing("rule"))?;
     let mut matchers = vec![is("alertname", rule)];
     for name in ["topic", "group", "receiver"] {
         matchers.extend(fields.one(name).map(|value| is(name, value)));
     }
     let chosen = fields.parsed::<u64>("minutes")?.or(fields.parsed::<u64>("choice")?);
-    let minutes = chosen.ok_or_else(|| FormError::new("minutes: is missing"))?;
+    let minutes = chosen.ok_or_else(|| FieldError::missing("minutes"))?;
     let silence = Silence {
         matchers,
         starts_at: now,
@@ -194,7 +194,7 @@ fn asked(fields: &Fields, now: Timestamp) -> Result<Silence, FormError> {
         created_by: fields.kept("created_by").trim().to_owned(),
         comment: fields.kept("comment").trim().to_owned(),
     };
-    silence.check().map_err(|error| FormError::new(error.to_string()))?;
+    silence.check()?;
     Ok(silence)
 }
 

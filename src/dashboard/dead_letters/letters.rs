@@ -67,11 +67,11 @@ impl FilterForm {
         address(&format!("/dead-letters/{group}"), pairs.chain(more))
     }
 
-    /// What it asks for.
+    /// What it asks for, `now` for a time that is told by how long ago it is.
     ///
     /// # Errors
     /// The first field that cannot be read.
-    pub(super) fn read(fields: &Fields) -> Result<DeadLetterFilter, FieldError> {
+    pub(super) fn read(fields: &Fields, now: Timestamp) -> Result<DeadLetterFilter, FieldError> {
         let text = |name| fields.one(name).map(Box::from);
         let reason = match fields.one("reason") {
             None => None,
@@ -88,8 +88,8 @@ impl FilterForm {
             tag: text("tag"),
             key: text("key"),
             failure_contains: text("words"),
-            from: fields.parsed("from")?,
-            to: fields.parsed("to")?,
+            from: fields.time("from", now)?,
+            to: fields.time("to", now)?,
         };
         filter.check().map_err(|(field, text)| {
             FieldError::new(if field == "failure_contains" { "words" } else { field }, text)
@@ -316,14 +316,16 @@ mod tests {
         assert_eq!(address, "/dead-letters/g?reason=rejected&words=a%26b%20%3Cc%3E");
         let fields = Fields::parse(address.split_once('?').unwrap().1).unwrap();
         assert_eq!(FilterForm::of(&fields), form);
-        let filter = FilterForm::read(&fields).unwrap();
+        let read = |text: &str| FilterForm::read(&Fields::parse(text).unwrap(), Timestamp(120_000));
+        let filter = FilterForm::read(&fields, Timestamp(0)).unwrap();
         assert_eq!(
             (filter.reason, filter.failure_contains.as_deref()),
             (Some(DeadReason::Rejected), Some("a&b <c>"))
         );
         for (text, field) in [("reason=odd", "reason"), ("topic=-", "topic"), ("from=soon", "from")] {
-            assert_eq!(FilterForm::read(&Fields::parse(text).unwrap()).unwrap_err().field, field);
+            assert_eq!(read(text).unwrap_err().field, field);
         }
+        assert_eq!(read("from=1m").unwrap().from, Some(Timestamp(60_000)));
     }
 
     #[test]

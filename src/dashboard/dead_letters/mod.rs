@@ -5,8 +5,7 @@ mod one;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
@@ -15,6 +14,7 @@ use super::fields::{Fields, address};
 use super::form::{Form, confirmed};
 use super::format::filters;
 use super::frame::{Frame, Section};
+use super::named::Named;
 use super::visit::{FormError, MOVED, PURGED, Visit};
 use super::words;
 use crate::broker::BrokerError;
@@ -73,7 +73,7 @@ enum Done {
 async fn index(State(desk): State<Desk>, visit: Visit) -> Response {
     let after = match visit.fields.parsed::<GroupName>("cursor") {
         Ok(after) => after,
-        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.unread(&desk, error),
     };
     let found = desk.broker.groups_with_dead_letters(after.as_ref(), GROUPS);
     let next = found.next_cursor.map(|cursor| address("/dead-letters", [("cursor", Some(cursor.as_str()))]));
@@ -81,8 +81,7 @@ async fn index(State(desk): State<Desk>, visit: Visit) -> Response {
     visit.page(&IndexTemplate { frame, words, groups: &found.rows, next })
 }
 
-async fn list(State(desk): State<Desk>, Path(group): Path<String>, visit: Visit) -> Response {
-    let Ok(group) = group.parse::<GroupName>() else { return no_group(&desk, &visit) };
+async fn list(State(desk): State<Desk>, Named(group): Named<GroupName>, visit: Visit) -> Response {
     let number = |name| visit.fields.one(name).and_then(|number| number.parse::<u64>().ok());
     let notice = match (number(MOVED), number(PURGED)) {
         (Some(moved), _) => Some(Notice::Moved { moved, failed: Vec::new() }),
@@ -95,7 +94,7 @@ async fn list(State(desk): State<Desk>, Path(group): Path<String>, visit: Visit)
 /// The dead letters of a group that fit the fields of the visit, under a notice.
 async fn listed(desk: &Desk, mut visit: Visit, group: GroupName, notice: Option<Notice>) -> Response {
     let cursor = || visit.fields.parsed::<MessageId>("cursor");
-    let read = FilterForm::read(&visit.fields).and_then(|filter| Ok((filter, cursor()?)));
+    let read = FilterForm::read(&visit.fields, desk.broker.now()).and_then(|filter| Ok((filter, cursor()?)));
     let (filter, cursor) = match read {
         Ok(read) => read,
         Err(error) => {
@@ -134,15 +133,15 @@ async fn again(
     listed(desk, visit, group, None).await
 }
 
-async fn redrive(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+async fn redrive(State(desk): State<Desk>, Named(group): Named<GroupName>, form: Form) -> Response {
     let Form { fields, mut visit, .. } = form;
-    let Ok(group) = group.parse::<GroupName>() else { return no_group(&desk, &visit) };
-    let read = Redriving::read(&fields).and_then(|wish| Ok((wish, FilterForm::read(&fields)?)));
+    let read =
+        Redriving::read(&fields).and_then(|wish| Ok((wish, FilterForm::read(&fields, desk.broker.now())?)));
     let (wish, filter) = match read {
         Ok(read) => read,
         Err(error) => return again(&desk, visit, (group, fields), &error.into()).await,
     };
-    match redriven(&desk, &group, wish, filter).await {
+    match redriven(&desk, &visit, &group, (wish, filter)).await {
         Ok(Done::Started(id)) => Redirect::to(&format!("/jobs/{id}")).into_response(),
         // Whoever reloads does not send the form again.
         Ok(Done::Told(Notice::Moved { moved, failed })) if failed.is_empty() => {
@@ -160,9 +159,9 @@ async fn redrive(State(desk): State<Desk>, Path(group): Path<String>, form: Form
 
 async fn redriven(
     desk: &Desk,
+    visit: &Visit,
     group: &GroupName,
-    wish: Redriving,
-    filter: DeadLetterFilter,
+    (wish, filter): (Redriving, DeadLetterFilter),
 ) -> Result<Done, BrokerError> {
     let Redriving { to, rate_per_s, dry_run, ids } = wish;
     let (group, broker) = (group.clone(), &desk.broker);
@@ -170,10 +169,9 @@ async fn redriven(
         (Some(ids), false) => {
             let ids: Vec<MessageId> = ids.into_iter().take(SETTLE_MAX).collect();
             let outcomes = broker.redrive(group, ids.clone(), to).await?;
-            let failed = ids
-                .iter()
-                .zip(&outcomes)
-                .filter_map(|(id, outcome)| outcome.as_ref().err().map(|error| (*id, error.to_string())));
+            let failed = ids.iter().zip(&outcomes).filter_map(|(id, outcome)| {
+                outcome.as_ref().err().map(|error| (*id, visit.told(&error.to_string())))
+            });
             let failed: Vec<_> = failed.collect();
             let moved = (outcomes.len() - failed.len()) as u64;
             return Ok(Done::Told(Notice::Moved { moved, failed }));
@@ -189,9 +187,8 @@ async fn redriven(
     Ok(Done::Told(Notice::WouldMove { count, looked, truncated }))
 }
 
-async fn purge(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+async fn purge(State(desk): State<Desk>, Named(group): Named<GroupName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let Ok(group) = group.parse::<GroupName>() else { return no_group(&desk, &visit) };
     if let Err(error) = confirmed(&fields, &visit, group.as_str()) {
         return again(&desk, visit, (group, fields), &error).await;
     }
@@ -202,8 +199,4 @@ async fn purge(State(desk): State<Desk>, Path(group): Path<String>, form: Form) 
         }
         Err(error) => visit.failed(&desk, &error),
     }
-}
-
-fn no_group(desk: &Desk, visit: &Visit) -> Response {
-    visit.oops(desk, StatusCode::NOT_FOUND, words::Letters::of(visit.lang).no_group)
 }

@@ -1,7 +1,7 @@
 //! The pages themselves: from a request to a template.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
@@ -16,6 +16,7 @@ use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::Form;
 use crate::dashboard::format::filters;
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::named::Named;
 use crate::dashboard::visible::visible;
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Messages;
@@ -107,13 +108,19 @@ pub(super) async fn index(State(desk): State<Desk>, mut visit: Visit, headers: H
 }
 
 /// `POST /messages/saved`: keeps a search under a name, or forgets one.
-pub(super) async fn save(form: Form) -> Response {
-    let fields = &form.fields;
-    let saved = saved_of(&form.headers);
-    let search = SearchForm::of(fields).address(None);
+pub(super) async fn save(State(desk): State<Desk>, form: Form) -> Response {
+    let Form { fields, headers, visit } = form;
+    let saved = saved_of(&headers);
+    let search = SearchForm::of(&fields).address(None);
     let cookie = match (fields.one("forget"), fields.one("name")) {
         (Some(name), _) => without(&saved, name),
-        (None, Some(name)) => with(&saved, name, &search),
+        (None, Some(name)) => match with(&saved, name, &search) {
+            Some(cookie) => cookie,
+            None => {
+                let error = FormError::new(Messages::of(visit.lang).search_too_long);
+                return index(State(desk), visit.again("/messages", fields, &error), headers).await;
+            }
+        },
         (None, None) => return Redirect::to(&search).into_response(),
     };
     let mut answer = Redirect::to(&search).into_response();
@@ -133,7 +140,7 @@ pub(super) async fn tail(State(desk): State<Desk>, visit: Visit) -> Response {
     let topic = match visit.fields.parsed::<TopicName>("topic") {
         Ok(Some(topic)) => topic,
         Ok(None) => return Redirect::to("/messages").into_response(),
-        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.unread(&desk, error),
     };
     let tag = visit.fields.one("tag").unwrap_or_default();
     visit.page(&TailTemplate {
@@ -149,17 +156,13 @@ pub(super) async fn tail(State(desk): State<Desk>, visit: Visit) -> Response {
 /// `GET /messages/{id}`
 pub(super) async fn show(
     State(desk): State<Desk>,
-    Path(id): Path<String>,
+    Named(id): Named<MessageId>,
     visit: Visit,
     headers: HeaderMap,
 ) -> Response {
-    let words = Messages::of(visit.lang);
-    let Ok(id) = id.parse::<MessageId>() else {
-        return visit.oops(&desk, StatusCode::NOT_FOUND, words.no_message);
-    };
     let cursor = match visit.fields.parsed::<TraceCursor>("cursor") {
         Ok(cursor) => cursor.filter(|cursor| cursor.is_of(id)),
-        Err(error) => return visit.oops(&desk, StatusCode::BAD_REQUEST, &error.text),
+        Err(error) => return visit.unread(&desk, error),
     };
     let origin = format!("http://{}", host_of(&headers).unwrap_or_else(|| desk.about.address()));
     let form = visit.fields.one("as").and_then(PayloadForm::named);
@@ -167,7 +170,7 @@ pub(super) async fn show(
     match desk.broker.look(move |broker| MessageFacts::gather(broker, wanted)).await {
         Ok(facts) => visit.page(&MessageTemplate {
             frame: visit.frame(&desk, Section::Messages),
-            words,
+            words: Messages::of(visit.lang),
             page: &facts,
             here: format!("/messages/{id}"),
         }),

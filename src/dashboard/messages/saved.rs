@@ -34,14 +34,19 @@ pub(super) fn saved_in(cookies: &str) -> Vec<SavedSearch> {
     searches.take(SAVED_MAX).collect()
 }
 
-/// The cookie that keeps `saved`, with `name` for the search at `address` in front.
-pub(super) fn with(saved: &[SavedSearch], name: &str, address: &str) -> String {
+/// The cookie that keeps `saved`, with `name` for the search at `address` in front; none when that search is longer than
+/// a cookie. The oldest make room.
+pub(super) fn with(saved: &[SavedSearch], name: &str, address: &str) -> Option<String> {
     let name: String =
         name.trim().chars().filter(|letter| !letter.is_control()).take(NAME_CHARS_MAX).collect();
-    let mut all = vec![SavedSearch { name: name.clone(), address: address.to_owned() }];
+    let new = SavedSearch { name: name.clone(), address: address.to_owned() };
+    if pair_of(&new).len() > COOKIE_BYTES_MAX {
+        return None;
+    }
+    let mut all = vec![new];
     all.extend(saved.iter().filter(|one| one.name != name).cloned());
     all.truncate(SAVED_MAX);
-    cookie(&all)
+    Some(cookie(&all))
 }
 
 /// The cookie that keeps `saved` without the one of that name.
@@ -49,11 +54,15 @@ pub(super) fn without(saved: &[SavedSearch], name: &str) -> String {
     cookie(&saved.iter().filter(|one| one.name != name).cloned().collect::<Vec<_>>())
 }
 
+fn pair_of(one: &SavedSearch) -> String {
+    let query = one.address.split_once('?').map_or("", |(_, query)| query);
+    format!("{}={}", encoded(&one.name), encoded(query))
+}
+
 fn cookie(saved: &[SavedSearch]) -> String {
     let mut value = String::new();
     for one in saved {
-        let query = one.address.split_once('?').map_or("", |(_, query)| query);
-        let pair = format!("{}={}", encoded(&one.name), encoded(query));
+        let pair = pair_of(one);
         // One that is too long takes none of the others with it.
         if value.len() + pair.len() + 1 > COOKIE_BYTES_MAX {
             continue;
@@ -76,13 +85,13 @@ mod tests {
 
     #[test]
     fn what_is_saved_is_read_back_the_newest_first() {
-        let one = with(&[], "Ünpaid & <late>", "/messages?topic=orders&key=a%26b");
+        let one = with(&[], "Ünpaid & <late>", "/messages?topic=orders&key=a%26b").unwrap();
         assert!(one.ends_with("; Path=/messages; Max-Age=31536000; HttpOnly; SameSite=Strict"), "{one}");
-        let two = with(&read(&one), "two", "/messages?topic=refunds&contains=%3Cb%3E");
+        let two = with(&read(&one), "two", "/messages?topic=refunds&contains=%3Cb%3E").unwrap();
         let saved = read(&two);
         assert_eq!(saved.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["two", "Ünpaid & <late>"]);
         assert_eq!(saved[1].address, "/messages?topic=orders&key=a%26b");
-        assert_eq!(read(&with(&saved, "two", "/messages?topic=x")).len(), 2, "a name is kept once");
+        assert_eq!(read(&with(&saved, "two", "/messages?topic=x").unwrap()).len(), 2, "a name is kept once");
         let left = read(&without(&saved, "two"));
         assert_eq!(left.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["Ünpaid & <late>"]);
     }
@@ -92,10 +101,12 @@ mod tests {
         let mut cookie = String::new();
         for number in 0..40 {
             let long = format!("/messages?topic=t&contains={}", "x".repeat(300));
-            cookie = with(&read(&cookie), &format!("number {number}"), &long);
+            cookie = with(&read(&cookie), &format!("number {number}"), &long).unwrap();
         }
         assert!(cookie.len() < 4_000, "{}", cookie.len());
         assert_eq!(read(&cookie)[0].name, "number 39", "the oldest goes");
+        let longest = format!("/messages?topic=t&contains={}", "x".repeat(COOKIE_BYTES_MAX));
+        assert_eq!(with(&read(&cookie), "longest", &longest), None);
         for rubbish in ["a", "a=", "=", "a=%FF", "%FF=a", "&&&", "a=%2Fevil"] {
             for one in saved_in(&format!("{COOKIE}={rubbish}")) {
                 assert!(one.address.starts_with("/messages"), "{rubbish}: {}", one.address);

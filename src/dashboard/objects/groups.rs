@@ -2,21 +2,21 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::ROWS;
 use super::cells::GroupRow;
 use super::seek::{self, SeekForm};
-use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation, FailureKind, GroupTopicView};
+use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation, Failures, GroupTopicView};
 use crate::dashboard::chart::{self, Charts};
 use crate::dashboard::desk::Desk;
 use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::named::Named;
 use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Objects;
@@ -79,19 +79,12 @@ struct GroupPage {
 /// What went wrong in a group.
 struct Past {
     deaths: Deaths,
-    /// How many failed deliveries the messages behind them have that are held now, and how many messages have so many.
-    attempts: Vec<(u32, u64)>,
-    /// How those last failed.
-    failures: Vec<FailureKind>,
+    failures: Failures,
 }
 
 impl Past {
     fn of(broker: &Broker, name: &GroupName) -> Result<Past, BrokerError> {
-        Ok(Past {
-            deaths: broker.deaths(name)?,
-            attempts: broker.attempts(name)?,
-            failures: broker.failures(name)?,
-        })
+        Ok(Past { deaths: broker.deaths(name)?, failures: broker.failures(name)? })
     }
 }
 
@@ -140,10 +133,8 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
 
 async fn create(State(desk): State<Desk>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let missing = |name: &str| FormError::new(format!("{name}: is missing"));
     let read = || -> Result<(GroupName, GroupSettings), FormError> {
-        let name = fields.parsed::<GroupName>("name")?.ok_or_else(|| missing("name"))?;
-        let topic = fields.parsed::<TopicName>("topic")?.ok_or_else(|| missing("topic"))?;
+        let (name, topic) = (fields.needed::<GroupName>("name")?, fields.needed::<TopicName>("topic")?);
         let subscriptions = vec![crate::model::Subscription { topic, filter: Filter::All }];
         let ordered = fields.one("ordered").is_some();
         Ok((name, GroupSettings { subscriptions, ordered, ..GroupSettings::default() }))
@@ -165,11 +156,8 @@ fn page_of(name: &GroupName) -> String {
     format!("/groups/{name}")
 }
 
-async fn show(State(desk): State<Desk>, Path(group): Path<String>, visit: Visit) -> Response {
-    match group.parse::<GroupName>() {
-        Ok(name) => shown(&desk, visit, name, Forms::default()).await,
-        Err(error) => visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
-    }
+async fn show(State(desk): State<Desk>, Named(name): Named<GroupName>, visit: Visit) -> Response {
+    shown(&desk, visit, name, Forms::default()).await
 }
 
 /// Forms as they were sent.
@@ -239,12 +227,8 @@ fn page(
     })
 }
 
-async fn save(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+async fn save(State(desk): State<Desk>, Named(name): Named<GroupName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let name = match group.parse::<GroupName>() {
-        Ok(name) => name,
-        Err(error) => return visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
-    };
     let (path, broker) = (page_of(&name), &desk.broker);
     let read = settings::read(&fields, GroupSettings::check);
     let present = || {
@@ -254,48 +238,42 @@ async fn save(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -
     let put = |settings, expected| broker.put_group(name.clone(), settings, expected, true);
     let (visit, form) = match settings::submit(&fields, read, present, put).await {
         Submitted::Saved => return visit.lead_on(&path, "done"),
-        Submitted::Shown(_, form) => (visit.at(path), form),
+        Submitted::Shown(_, form) => (visit.at(path).with_found("diff"), form),
         Submitted::Refused(error, form, _) => (visit.again(path, Fields::default(), &error), form),
     };
     shown(&desk, visit, name, Forms { settings: Some(form), ..Forms::default() }).await
 }
 
-async fn pause(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
-    set_paused(&desk, &group, form, true).await
+async fn pause(State(desk): State<Desk>, Named(name): Named<GroupName>, form: Form) -> Response {
+    set_paused(&desk, name, form, true).await
 }
 
-async fn resume(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
-    set_paused(&desk, &group, form, false).await
+async fn resume(State(desk): State<Desk>, Named(name): Named<GroupName>, form: Form) -> Response {
+    set_paused(&desk, name, form, false).await
 }
 
-async fn set_paused(desk: &Desk, group: &str, form: Form, paused: bool) -> Response {
-    let Ok(name) = group.parse::<GroupName>() else {
-        return form.visit.oops(desk, StatusCode::NOT_FOUND, group);
-    };
+async fn set_paused(desk: &Desk, name: GroupName, form: Form, paused: bool) -> Response {
     match desk.broker.pause_group(name.clone(), paused).await {
         Ok(()) => form.visit.lead_on(&page_of(&name), "done"),
         Err(error) => form.visit.failed(desk, &error),
     }
 }
 
-async fn seek_to(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+async fn seek_to(State(desk): State<Desk>, Named(name): Named<GroupName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let Ok(name) = group.parse::<GroupName>() else {
-        return visit.oops(&desk, StatusCode::NOT_FOUND, &group);
-    };
     let path = page_of(&name);
     let kept = SeekForm::of(&fields);
-    let done = match seek::read(&fields) {
+    let done = match seek::read(&fields, desk.broker.now()) {
         Ok(wish) => {
             let moved = desk.broker.seek(name.clone(), wish.topic, wish.to, wish.is_trial).await;
             moved.map(|counts| (wish.is_trial, counts)).map_err(FormError::from)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     match done {
         Ok((false, _)) => visit.lead_on(&path, "done"),
         Ok((true, counts)) => {
-            let (visit, seek) = (visit.at(path), kept.with_counts(counts));
+            let (visit, seek) = (visit.at(path).with_found("would"), kept.with_counts(counts));
             shown(&desk, visit, name, Forms { seek, ..Forms::default() }).await
         }
         Err(error) => {
@@ -305,11 +283,8 @@ async fn seek_to(State(desk): State<Desk>, Path(group): Path<String>, form: Form
     }
 }
 
-async fn delete(State(desk): State<Desk>, Path(group): Path<String>, form: Form) -> Response {
+async fn delete(State(desk): State<Desk>, Named(name): Named<GroupName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let Ok(name) = group.parse::<GroupName>() else {
-        return visit.oops(&desk, StatusCode::NOT_FOUND, &group);
-    };
     let done = match confirmed(&fields, &visit, name.as_str()) {
         Ok(()) => {
             desk.broker.delete_group(name.clone(), true, Expected::Anything).await.map_err(FormError::from)

@@ -1,8 +1,7 @@
 //! The form that moves a group to another place.
 
-use crate::dashboard::fields::Fields;
+use crate::dashboard::fields::{FieldError, Fields};
 use crate::dashboard::settings::mark;
-use crate::dashboard::visit::FormError;
 use crate::machine::{SeekCounts, SeekTo};
 use crate::model::{QueueNo, Timestamp, TopicName};
 
@@ -45,23 +44,22 @@ pub(super) struct Wish {
     pub(super) is_trial: bool,
 }
 
-/// Reads the form.
-pub(super) fn read(fields: &Fields) -> Result<Wish, FormError> {
-    let topic = fields.parsed::<TopicName>("topic")?.ok_or_else(|| FormError::new("topic: is missing"))?;
+/// Reads the form, `now` for a time that is told by how long ago it is.
+///
+/// # Errors
+/// The first field that cannot be read.
+pub(super) fn read(fields: &Fields, now: Timestamp) -> Result<Wish, FieldError> {
+    let topic = fields.needed::<TopicName>("topic")?;
     let to = match fields.kept("to") {
         "latest" => SeekTo::Latest,
-        "time" => SeekTo::Time(
-            fields
-                .parsed::<Timestamp>("at")?
-                .ok_or_else(|| FormError::new("at: is missing; a time is 2026-01-31T12:00:00Z"))?,
-        ),
+        "time" => SeekTo::Time(fields.time("at", now)?.ok_or_else(|| FieldError::missing("at"))?),
         "offset" => {
             let at = fields.kept("at").trim();
             let parts = at.split_once(':').unwrap_or(("", ""));
             let (queue, offset) = (parts.0.parse::<QueueNo>(), parts.1.parse::<u64>());
             match (queue, offset) {
                 (Ok(queue), Ok(offset)) => SeekTo::Offset { queue, offset },
-                _ => return Err(FormError::new("at: must be QUEUE:OFFSET, such as 0:1200")),
+                _ => return Err(FieldError::new("at", "must be QUEUE:OFFSET, such as 0:1200")),
             }
         }
         _ => SeekTo::Earliest,
@@ -77,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_place_is_a_word_a_time_or_an_offset() {
-        let read = |text: &str| read(&Fields::parse(text).unwrap()).map(|wish| (wish.to, wish.is_trial));
+        let now = Timestamp(1_800_000_000_000);
+        let read = |text: &str| read(&Fields::parse(text).unwrap(), now).map(|wish| (wish.to, wish.is_trial));
         assert!(matches!(read("topic=a&to=earliest"), Ok((SeekTo::Earliest, true))));
         let seen = mark_of("a", "latest", "");
         assert!(matches!(
@@ -94,7 +93,9 @@ mod tests {
             read("topic=a&to=offset&at=3:12"),
             Ok((SeekTo::Offset { queue: 3, offset: 12 }, true))
         ));
-        assert!(matches!(read("topic=a&to=time&at=2026-01-31T12:00:00Z"), Ok((SeekTo::Time(_), true))));
+        for at in ["2026-01-31T12:00:00Z", "2026-01-31%2012:00:00%20UTC", "1h"] {
+            assert!(matches!(read(&format!("topic=a&to=time&at={at}")), Ok((SeekTo::Time(_), true))), "{at}");
+        }
         for bad in ["to=latest", "topic=a&to=time", "topic=a&to=time&at=noon", "topic=a&to=offset&at=3"] {
             assert!(read(bad).is_err(), "{bad}");
         }

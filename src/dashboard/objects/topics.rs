@@ -2,8 +2,7 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -15,6 +14,7 @@ use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::filters;
 use crate::dashboard::frame::{Frame, Section};
+use crate::dashboard::named::Named;
 use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Objects;
@@ -120,10 +120,10 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
 async fn create(State(desk): State<Desk>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
     let read = || -> Result<(TopicName, TopicSettings), FormError> {
-        let name = fields.parsed::<TopicName>("name")?.ok_or_else(|| FormError::new("name: is missing"))?;
+        let name = fields.needed::<TopicName>("name")?;
         let queues = fields.parsed::<u16>("queues")?.unwrap_or(TopicSettings::default().queues);
         let settings = TopicSettings { queues, ..TopicSettings::default() };
-        settings.check().map_err(|error| FormError::new(error.to_string()))?;
+        settings.check()?;
         Ok((name, settings))
     };
     let made = match read() {
@@ -139,11 +139,8 @@ async fn create(State(desk): State<Desk>, form: Form) -> Response {
     }
 }
 
-async fn show(State(desk): State<Desk>, Path(topic): Path<String>, visit: Visit) -> Response {
-    match topic.parse::<TopicName>() {
-        Ok(name) => shown(&desk, visit, name, None).await,
-        Err(error) => visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
-    }
+async fn show(State(desk): State<Desk>, Named(name): Named<TopicName>, visit: Visit) -> Response {
+    shown(&desk, visit, name, None).await
 }
 
 /// The page of a topic, with a form as it was sent if there is one.
@@ -181,30 +178,23 @@ fn page(
     })
 }
 
-async fn save(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -> Response {
+async fn save(State(desk): State<Desk>, Named(name): Named<TopicName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let name = match topic.parse::<TopicName>() {
-        Ok(name) => name,
-        Err(error) => return visit.oops(&desk, StatusCode::NOT_FOUND, &error.to_string()),
-    };
     let (path, broker) = (page_of(&name), &desk.broker);
     let read = settings::read(&fields, TopicSettings::check);
     let present = || broker.topic_settings(&name).ok();
     let put = |settings, expected| broker.put_topic(name.clone(), settings, expected);
     match settings::submit(&fields, read, present, put).await {
         Submitted::Saved => visit.lead_on(&path, "done"),
-        Submitted::Shown(_, form) => shown(&desk, visit.at(path), name, Some(form)).await,
+        Submitted::Shown(_, form) => shown(&desk, visit.at(path).with_found("diff"), name, Some(form)).await,
         Submitted::Refused(error, form, _) => {
             shown(&desk, visit.again(path, Fields::default(), &error), name, Some(form)).await
         }
     }
 }
 
-async fn delete(State(desk): State<Desk>, Path(topic): Path<String>, form: Form) -> Response {
+async fn delete(State(desk): State<Desk>, Named(name): Named<TopicName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
-    let Ok(name) = topic.parse::<TopicName>() else {
-        return visit.oops(&desk, StatusCode::NOT_FOUND, &topic);
-    };
     let done = match confirmed(&fields, &visit, name.as_str()) {
         Ok(()) => {
             desk.broker.delete_topic(name.clone(), true, Expected::Anything).await.map_err(FormError::from)

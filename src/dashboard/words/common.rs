@@ -66,7 +66,10 @@ texts! {
         key: "Key", "键";
         tag: "Tag", "标签";
         size: "Size", "大小";
+        time_hint: "15m, or 2026-01-31T23:59", "15m，或 2026-01-31T23:59";
         done: "Done.", "已完成。";
+        only_looked: "Nothing is changed yet. The page shows what would be.", "尚未更改任何内容，页面显示了将会发生的变化。";
+        see: "See it", "查看";
         went_wrong: "That did not work", "操作未成功";
         form_kind: "This address takes forms.", "此地址只接受表单。";
         form_foreign:

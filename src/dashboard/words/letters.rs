@@ -66,6 +66,5 @@ texts! {
         never_delivered: "None: it was never delivered.", "无：从未投递。";
         failures_kept: "{0} in all: the first and the last 15 are kept.", "共 {0} 次：保留最初和最后各 15 次。";
         no_letter: "There is no such dead letter.", "没有这条死信。";
-        no_group: "There is no group of that name.", "没有这个名称的消费组。";
     }
 }

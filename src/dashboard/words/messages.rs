@@ -5,7 +5,6 @@ texts! {
     Messages {
         message: "Message", "消息";
         from: "From", "起始";
-        from_hint: "15m, or 2026-01-31T23:59", "15m，或 2026-01-31T23:59";
         to: "To", "截止";
         to_hint: "now", "现在";
         contains: "Body contains", "内容包含";
@@ -59,6 +58,8 @@ texts! {
         client: "Client", "客户端";
         until_since: "Until, since", "截止或起始";
         dead_letter: "dead letter", "死信";
+        next_due: "These are the next {0}; the page of a topic lists all of its own.", "仅显示最先到期的 {0} 条；各主题的页面列出其全部定时消息。";
+        search_too_long: "A browser keeps 3,500 bytes of searches, and this one alone is longer, so it was not kept. Search once more: the address is the search, and a bookmark keeps it.", "浏览器最多保存 3500 字节的搜索，此搜索过长，未保存。请再搜索一次：地址即搜索，可以收藏为书签。";
         more_groups: "Further groups subscribe and are not shown.", "还有其他订阅的消费组未显示。";
         life: "What happened to it", "消息经历";
         life_fault: "It cannot be told:", "无法显示：";
@@ -101,7 +102,6 @@ texts! {
         too_large_to_edit:
             "The payload of this message is too large to be edited on a page. The command line sends files.",
             "此消息内容过大，无法在页面上编辑。命令行可以发送文件。";
-        no_message: "This is not the id of a message.", "这不是消息 ID。";
         scheduled_in: "Scheduled in {0}", "{0} 的定时消息";
         none_scheduled: "Nothing waits for its time.", "没有等待到期的消息。";
         action: "Action", "操作";

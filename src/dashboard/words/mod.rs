@@ -4,9 +4,9 @@
 //! languages side by side, so that whoever changes one sees the other, and one that is missing does not compile.
 //! `{0}`, `{1}` in a text are filled in by the templates (`|with(…)`).
 //!
-//! What it does not translate: `/docs` and `/problems/{code}`, which show the contract, the runbooks, and what the
-//! broker itself says (refusals, explanations, checks), which is the same text as in the API and in the log. A refused
-//! field is named as in the interface.
+//! What the broker itself says when it refuses something has its rows in `told`, and its words for states in `states`.
+//! What is not translated: `/docs` and `/problems/{code}`, which show the contract, the runbooks, explanations and checks
+//! of the broker, and what is wrong with an expression of a filter.
 
 /// Makes a struct of texts and fills it for each language.
 macro_rules! texts {
@@ -45,6 +45,7 @@ mod messages;
 mod objects;
 mod overview;
 mod states;
+mod told;
 mod work;
 
 pub(super) use alerts::Alerts;
@@ -55,6 +56,7 @@ pub(super) use messages::Messages;
 pub(super) use objects::Objects;
 pub(super) use overview::Overview;
 pub(super) use states::word;
+pub(super) use told::told;
 pub(super) use work::Work;
 
 #[cfg(test)]

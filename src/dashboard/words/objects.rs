@@ -65,6 +65,7 @@ texts! {
         no_members: "Nobody asks this group for messages right now.", "目前没有成员从该组取消息。";
         last_heard: "Last heard of", "最近活动";
         attempts: "Failed deliveries of what it holds", "持有消息的失败次数";
+        looked_at: "Counted from {0} of {1} messages.", "统计范围：{1} 条中的 {0} 条。";
         attempts_none: "It holds no messages.", "没有持有的消息。";
         failures: "Failures", "失败次数";
         failing: "Why they failed last", "最近失败原因";
@@ -84,7 +85,7 @@ texts! {
         a_time: "a time", "某个时间";
         an_offset: "an offset", "某个偏移量";
         at: "Which", "具体位置";
-        at_hint: "a time as 2026-01-31T12:00:00Z, or queue:offset as 0:1200", "时间如 2026-01-31T12:00:00Z，或 队列:偏移量 如 0:1200";
+        at_hint: "a time as 2026-01-31T12:00:00Z, 15m for so long ago, or queue:offset as 0:1200", "时间如 2026-01-31T12:00:00Z，或多久以前如 15m；或 队列:偏移量 如 0:1200";
         would: "Look first", "先试算";
         do_seek: "Move", "移动";
         would_skip: "Would count as acked", "将视为已确认";

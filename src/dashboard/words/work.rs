@@ -24,7 +24,6 @@ texts! {
         takes_all: "All dead letters of the group that were there when it started.", "开始时该消费组的全部死信。";
         cancel_job: "Cancel this job", "取消此任务";
         stays_moved: "What it has moved stays moved.", "已移动的不会退回。";
-        no_job: "There is no job of that name.", "没有这个任务。";
         show: "Show", "显示";
         nobody: "Nobody is connected.", "没有客户端连接。";
         listed_for: "Clients over HTTP are listed for a minute after their last receive.", "HTTP 客户端在最后一次接收后保留一分钟。";
