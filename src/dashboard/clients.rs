@@ -4,7 +4,7 @@ use askama::Template;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::desk::Desk;
@@ -70,9 +70,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
 async fn disconnect(State(desk): State<Desk>, Named(id): Named<ClientId>, form: Form) -> Response {
     let words = Work::of(form.visit.lang);
     match desk.broker.dismiss(id) {
-        Dismissed::Done => {
-            Redirect::to(&address("/clients", [("group", form.fields.one("group"))])).into_response()
-        }
+        Dismissed::Done => form.visit.lead_on_with("/clients", [("group", form.fields.one("group"))]),
         Dismissed::NoSocket => form.visit.oops(&desk, StatusCode::CONFLICT, words.no_socket),
         Dismissed::Unknown => form.visit.oops(&desk, StatusCode::NOT_FOUND, words.no_client),
     }

@@ -107,6 +107,11 @@ pub(super) mod filters {
         plain(value.as_str().unwrap_or(super::UNKNOWN), values, lang)
     }
 
+    /// How a state looks, as a class of the style sheet.
+    pub(in crate::dashboard) fn tone(state: &str, _: &dyn askama::Values) -> Filtered {
+        Ok(words::tone(state).to_owned())
+    }
+
     /// Bytes that are always known.
     pub(in crate::dashboard) fn size(bytes: &u64, _: &dyn askama::Values) -> Filtered {
         Ok(super::bytes(Some(*bytes)))

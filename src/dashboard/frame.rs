@@ -77,8 +77,8 @@ pub(super) struct Frame {
     pub(super) trouble: Option<String>,
     /// The part of the page that shows what somebody asked to see first, by its id.
     pub(super) found: Option<&'static str>,
-    /// The key of what to say about the form that was just done.
-    pub(super) note: Option<String>,
+    /// Whether a form was just done that led here.
+    pub(super) done: bool,
     /// Whether the page says how it is shown, so that the switches can be offered.
     pub(super) switches: Option<Switches>,
     section: Section,
@@ -114,7 +114,7 @@ impl Frame {
             here: visit.shown_as(None, None),
             trouble: visit.trouble.clone(),
             found: visit.found,
-            note: visit.note().map(str::to_owned),
+            done: visit.is_done(),
             switches: Some(Switches {
                 langs: [Lang::En, Lang::Zh].map(|lang| (lang, visit.shown_as(Some(lang), None))),
                 themes: [Theme::Auto, Theme::Light, Theme::Dark]
@@ -139,7 +139,7 @@ impl Frame {
             here: String::new(),
             trouble: None,
             found: None,
-            note: None,
+            done: false,
             switches: None,
             section: Section::Elsewhere,
         }

@@ -107,7 +107,7 @@ async fn show(State(desk): State<Desk>, Named(id): Named<JobId>, visit: Visit) -
 
 async fn cancel(State(desk): State<Desk>, Named(id): Named<JobId>, form: Form) -> Response {
     match desk.broker.cancel_job(id).await {
-        Ok(_) => form.visit.lead_on(&format!("/jobs/{id}"), "done"),
+        Ok(_) => form.visit.lead_on(&format!("/jobs/{id}")),
         Err(error) => form.visit.failed(&desk, &error),
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! # How to add a form
 //! The template puts `{% call m::token(frame) %}` into it. The handler takes a `Form`, which only arrives when it was
-//! sent from a page of ours (`csrf`); when it is done it answers `form.visit.lead_on(path, note)`, and when it cannot
+//! sent from a page of ours (`csrf`); when it is done it answers `form.visit.lead_on(path)`, and when it cannot
 //! be done it shows the page again (`Visit::again`) with what was filled in and what is wrong. What destroys
 //! something asks for its name (`m::confirm`).
 //!

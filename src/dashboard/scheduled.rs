@@ -4,7 +4,7 @@ use askama::Template;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use axum::routing::get;
 
 use super::desk::Desk;
@@ -150,10 +150,7 @@ async fn cancel(State(desk): State<Desk>, Named(id): Named<MessageId>, form: For
         return asked(&desk, visit.again(format!("/scheduled/{id}/cancel"), fields, &error), id).await;
     }
     match desk.broker.cancel(id).await {
-        Ok(()) => {
-            let pairs = [("topic", Some(stored.topic.as_str())), ("note", Some("done"))];
-            Redirect::to(&address("/scheduled", pairs)).into_response()
-        }
+        Ok(()) => visit.lead_on_with("/scheduled", [("topic", Some(stored.topic.as_str()))]),
         Err(error) => visit.failed(&desk, &error),
     }
 }

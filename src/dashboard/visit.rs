@@ -22,9 +22,9 @@ use crate::model::SettingsError;
 /// The parameters that are about how a page is shown, not about what it shows.
 const LANG: &str = "lang";
 const THEME: &str = "theme";
-/// What a page says after a form was done, by its key.
-const NOTE: &str = "note";
-/// The same where it says how many.
+/// Says that a form was done.
+const DONE: &str = "done";
+/// The same with how many it was done to.
 pub(super) const MOVED: &str = "moved";
 pub(super) const PURGED: &str = "purged";
 /// How long a browser remembers a language or colours.
@@ -161,18 +161,27 @@ impl Visit {
         self.oops(desk, oops::status_of(error), &error.to_string())
     }
 
-    /// Leads on to `path`, after a form was done. `note` is the key of what the page says then.
-    pub(super) fn lead_on(&self, path: &str, note: &'static str) -> Response {
-        let to = address(path, [(NOTE, Some(note))]);
+    /// Leads on to `path`, which says that the form was done.
+    pub(super) fn lead_on(&self, path: &str) -> Response {
+        self.lead_on_with(path, [])
+    }
+
+    /// The same with what the address asks for besides.
+    pub(super) fn lead_on_with<'a>(
+        &self,
+        path: &str,
+        pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Response {
+        let to = address(path, pairs.into_iter().chain([(DONE, Some("1"))]));
         match HeaderValue::try_from(to) {
             Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
             Err(_) => StatusCode::NO_CONTENT.into_response(),
         }
     }
 
-    /// What the page says about the form that was just done: the key of a text.
-    pub(super) fn note(&self) -> Option<&str> {
-        self.fields.one(NOTE)
+    /// Whether a form was just done that led here.
+    pub(super) fn is_done(&self) -> bool {
+        self.fields.one(DONE).is_some()
     }
 
     /// This page with other parameters about how it is shown.
@@ -194,7 +203,7 @@ impl Visit {
     /// What an address says, without what it told once. What was filled into a form that could not be done is for the
     /// form alone: it may be a secret.
     fn asked(&self) -> impl Iterator<Item = (&str, &str)> {
-        let once = [NOTE, MOVED, PURGED, csrf::FIELD];
+        let once = [DONE, MOVED, PURGED, csrf::FIELD];
         self.fields.pairs().filter(move |(name, _)| self.trouble.is_none() && !once.contains(name))
     }
 

@@ -42,7 +42,6 @@ struct Row {
     id: NotificationId,
     receiver: String,
     state: &'static str,
-    tone: &'static str,
     tells_of: String,
     made: Timestamp,
     attempts: u32,
@@ -68,11 +67,6 @@ impl Row {
             id,
             receiver: notification.receiver.clone(),
             state: delivery.state(),
-            tone: match delivery.state() {
-                "delivered" => "good",
-                "failed" => "alarm",
-                _ => "wait",
-            },
             tells_of: tells_of.join(", "),
             made: notification.created_at,
             attempts: delivery.attempts,
@@ -100,7 +94,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
 
 async fn again(State(desk): State<Desk>, Named(id): Named<NotificationId>, form: Form) -> Response {
     match desk.broker.redeliver(id).await {
-        Ok(()) => form.visit.lead_on("/alerts/deliveries", "done"),
+        Ok(()) => form.visit.lead_on("/alerts/deliveries"),
         Err(error) => form.visit.failed(&desk, &error),
     }
 }

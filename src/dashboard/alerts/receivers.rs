@@ -76,7 +76,6 @@ struct Row {
     is_from_file: bool,
     /// How its last delivery stands.
     last: Option<&'static str>,
-    tone: &'static str,
     delete_at: String,
 }
 
@@ -103,12 +102,6 @@ async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
                 kind: placed.value.kind.as_str(),
                 url: placed.value.shown_url(),
                 is_from_file: placed.origin == Origin::File,
-                tone: match last {
-                    Some("delivered") => "good",
-                    Some("failed") => "alarm",
-                    Some(_) => "wait",
-                    None => "",
-                },
                 last,
                 delete_at: format!("/alerts/receivers/{name}/delete"),
             }
@@ -183,7 +176,7 @@ async fn put(State(desk): State<Desk>, form: Form) -> Response {
         Err(error) => Err(error),
     };
     match done {
-        Ok(_) => visit.lead_on("/alerts/receivers", "done"),
+        Ok(_) => visit.lead_on("/alerts/receivers"),
         Err(error) => shown(&desk, visit.again("/alerts/receivers", fields, &error), Shown::default()).await,
     }
 }
@@ -217,7 +210,7 @@ async fn delete(State(desk): State<Desk>, Named(name): Named<AlertName>, form: F
         Err(error) => Err(error),
     };
     let error = match done {
-        Ok(()) => return visit.lead_on("/alerts/receivers", "done"),
+        Ok(()) => return visit.lead_on("/alerts/receivers"),
         Err(error) => error,
     };
     shown(&desk, visit.again("/alerts/receivers", Fields::default(), &error), Shown::default()).await
@@ -234,7 +227,7 @@ async fn save_routing(State(desk): State<Desk>, form: Form) -> Response {
     };
     let put = |routing, expected| broker.put_routing(routing, Origin::Api, expected);
     let (visit, form) = match settings::submit(&fields, read, present, put).await {
-        Submitted::Saved => return visit.lead_on(path, "done"),
+        Submitted::Saved => return visit.lead_on(path),
         Submitted::Shown(_, form) => (visit.at(path).with_found("diff"), form),
         Submitted::Refused(error, form, _) => (visit.again(path, Fields::default(), &error), form),
     };

@@ -226,7 +226,7 @@ async fn save(State(desk): State<Desk>, Named(name): Named<AlertName>, form: For
     let base = present().map_or_else(draft, |(rule, _)| rule);
     let put = |rule, expected| broker.put_alert_rule(name.clone(), rule, Origin::Api, expected);
     let (visit, asked) = match settings::submit(&fields, read(&fields, &base), present, put).await {
-        Submitted::Saved => return visit.lead_on(&path, "done"),
+        Submitted::Saved => return visit.lead_on(&path),
         Submitted::Shown(rule, form) => (visit.at(path).with_found("diff"), Asked::of(&fields, form, rule)),
         Submitted::Refused(error, form, rule) => {
             let asked = match rule {
@@ -250,7 +250,7 @@ async fn delete(State(desk): State<Desk>, Named(name): Named<AlertName>, form: F
         Err(error) => Err(error),
     };
     let error = match done {
-        Ok(()) => return visit.lead_on("/alerts/rules", "done"),
+        Ok(()) => return visit.lead_on("/alerts/rules"),
         Err(error) => error,
     };
     shown_with(&desk, visit.again(format!("/alerts/rules/{name}"), Fields::default(), &error), name, None)

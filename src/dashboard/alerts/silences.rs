@@ -43,7 +43,6 @@ struct Row {
     id: SilenceId,
     matchers: String,
     state: &'static str,
-    tone: &'static str,
     is_over: bool,
     from: Timestamp,
     until: Timestamp,
@@ -67,7 +66,6 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
             id,
             matchers: shown(&silence.matchers),
             state: silence.state(now),
-            tone: if silence.is_active(now) { "wait" } else { "" },
             is_over: silence.ends_at <= now,
             from: silence.starts_at,
             until: silence.ends_at,
@@ -83,7 +81,7 @@ async fn list(State(desk): State<Desk>, visit: Visit) -> Response {
 
 async fn end(State(desk): State<Desk>, Named(id): Named<SilenceId>, form: Form) -> Response {
     match desk.broker.end_silence(id).await {
-        Ok(()) => form.visit.lead_on("/alerts/silences", "done"),
+        Ok(()) => form.visit.lead_on("/alerts/silences"),
         Err(error) => form.visit.failed(&desk, &error),
     }
 }

@@ -205,7 +205,7 @@ async fn silence(State(desk): State<Desk>, form: Form) -> Response {
         Err(error) => Err(error),
     };
     match made {
-        Ok(_) => visit.lead_on("/alerts/silences", "done"),
+        Ok(_) => visit.lead_on("/alerts/silences"),
         Err(error) => ask(State(desk), visit.again("/alerts/silence", fields, &error)).await,
     }
 }

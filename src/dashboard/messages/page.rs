@@ -223,7 +223,7 @@ pub(super) async fn send(State(desk): State<Desk>, sent: Form) -> Response {
     let error = match form.read() {
         Err(error) => error.into(),
         Ok((topic, new)) => match produced(&desk, topic, new).await {
-            Ok(id) => return visit.lead_on(&format!("/messages/{id}"), "done"),
+            Ok(id) => return visit.lead_on(&format!("/messages/{id}")),
             Err(error) => FormError::from(error),
         },
     };

@@ -147,7 +147,7 @@ async fn create(State(desk): State<Desk>, form: Form) -> Response {
         Err(error) => Err(error),
     };
     match made {
-        Ok(name) => visit.lead_on(&page_of(&name), "done"),
+        Ok(name) => visit.lead_on(&page_of(&name)),
         Err(error) => list(State(desk), visit.again("/groups", fields, &error)).await,
     }
 }
@@ -237,7 +237,7 @@ async fn save(State(desk): State<Desk>, Named(name): Named<GroupName>, form: For
     };
     let put = |settings, expected| broker.put_group(name.clone(), settings, expected, true);
     let (visit, form) = match settings::submit(&fields, read, present, put).await {
-        Submitted::Saved => return visit.lead_on(&path, "done"),
+        Submitted::Saved => return visit.lead_on(&path),
         Submitted::Shown(_, form) => (visit.at(path).with_found("diff"), form),
         Submitted::Refused(error, form, _) => (visit.again(path, Fields::default(), &error), form),
     };
@@ -254,7 +254,7 @@ async fn resume(State(desk): State<Desk>, Named(name): Named<GroupName>, form: F
 
 async fn set_paused(desk: &Desk, name: GroupName, form: Form, paused: bool) -> Response {
     match desk.broker.pause_group(name.clone(), paused).await {
-        Ok(()) => form.visit.lead_on(&page_of(&name), "done"),
+        Ok(()) => form.visit.lead_on(&page_of(&name)),
         Err(error) => form.visit.failed(desk, &error),
     }
 }
@@ -271,7 +271,7 @@ async fn seek_to(State(desk): State<Desk>, Named(name): Named<GroupName>, form: 
         Err(error) => Err(error.into()),
     };
     match done {
-        Ok((false, _)) => visit.lead_on(&path, "done"),
+        Ok((false, _)) => visit.lead_on(&path),
         Ok((true, counts)) => {
             let (visit, seek) = (visit.at(path).with_found("would"), kept.with_counts(counts));
             shown(&desk, visit, name, Forms { seek, ..Forms::default() }).await
@@ -292,7 +292,7 @@ async fn delete(State(desk): State<Desk>, Named(name): Named<GroupName>, form: F
         Err(error) => Err(error),
     };
     let error = match done {
-        Ok(()) => return visit.lead_on("/groups", "done"),
+        Ok(()) => return visit.lead_on("/groups"),
         Err(error) => error,
     };
     shown(&desk, visit.again(page_of(&name), Fields::default(), &error), name, Forms::default()).await

@@ -134,7 +134,7 @@ async fn create(State(desk): State<Desk>, form: Form) -> Response {
         Err(error) => Err(error),
     };
     match made {
-        Ok(name) => visit.lead_on(&page_of(&name), "done"),
+        Ok(name) => visit.lead_on(&page_of(&name)),
         Err(error) => list(State(desk), visit.again("/topics", fields, &error)).await,
     }
 }
@@ -185,7 +185,7 @@ async fn save(State(desk): State<Desk>, Named(name): Named<TopicName>, form: For
     let present = || broker.topic_settings(&name).ok();
     let put = |settings, expected| broker.put_topic(name.clone(), settings, expected);
     match settings::submit(&fields, read, present, put).await {
-        Submitted::Saved => visit.lead_on(&path, "done"),
+        Submitted::Saved => visit.lead_on(&path),
         Submitted::Shown(_, form) => shown(&desk, visit.at(path).with_found("diff"), name, Some(form)).await,
         Submitted::Refused(error, form, _) => {
             shown(&desk, visit.again(path, Fields::default(), &error), name, Some(form)).await
@@ -202,7 +202,7 @@ async fn delete(State(desk): State<Desk>, Named(name): Named<TopicName>, form: F
         Err(error) => Err(error),
     };
     let error = match done {
-        Ok(()) => return visit.lead_on("/topics", "done"),
+        Ok(()) => return visit.lead_on("/topics"),
         Err(error) => error,
     };
     shown(&desk, visit.again(page_of(&name), Fields::default(), &error), name, None).await

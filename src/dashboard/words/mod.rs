@@ -55,7 +55,7 @@ pub(super) use letters::Letters;
 pub(super) use messages::Messages;
 pub(super) use objects::Objects;
 pub(super) use overview::Overview;
-pub(super) use states::word;
+pub(super) use states::{tone, word};
 pub(super) use told::told;
 pub(super) use work::Work;
 

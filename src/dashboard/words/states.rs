@@ -15,6 +15,16 @@ pub(in crate::dashboard) fn word(lang: Lang, word: &str) -> Cow<'_, str> {
     }
 }
 
+/// How a state of something that is told looks: `good`, `alarm`, `wait` while it is under way, nothing for the others.
+pub(in crate::dashboard) fn tone(state: &str) -> &'static str {
+    match state {
+        "delivered" => "good",
+        "failed" => "alarm",
+        "pending" | "active" => "wait",
+        _ => "",
+    }
+}
+
 fn written(word: &str) -> Cow<'_, str> {
     if word.contains('_') { Cow::Owned(word.replace('_', " ")) } else { Cow::Borrowed(word) }
 }
