@@ -17,7 +17,7 @@ use crate::replication::{self, Replication, ReplicationError};
 use crate::storage::index::{self, Index, IndexError, IndexOptions};
 use crate::storage::vfs::RealFs;
 use crate::storage::{DataDir, Images, Log, LogOptions, NodeIdentity, Recovered, Secret, StorageError};
-use crate::{api, dashboard};
+use crate::{api, dashboard, machine};
 
 /// Why a node cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +76,8 @@ pub struct Node {
     replication: Replication,
     stop: CancellationToken,
     server: JoinHandle<()>,
+    /// Tries to make the configuration file true, when that failed at the start.
+    setting: Option<JoinHandle<()>>,
     _agreement: AgreementThread,
 }
 
@@ -130,10 +132,14 @@ impl Node {
                 tracing::warn!(connections = drained.cut, "cut connections that were not done in time");
             }
         });
-        let node = Node { address, running, replication, stop, server, _agreement: agreement };
+        let mut node =
+            Node { address, running, replication, stop, server, setting: None, _agreement: agreement };
         // A disk that fails now would otherwise be waited for for ever.
         let fault = tokio::select! {
-            () = begin(&broker, alerting) => return Ok(node),
+            setting = begin(&broker, alerting) => {
+                node.setting = setting;
+                return Ok(node);
+            }
             fault = node.fault() => fault,
         };
         node.stop().await;
@@ -173,6 +179,9 @@ impl Node {
         self.stop.cancel();
         let _ = self.server.await;
         self.running.stop().await;
+        if let Some(setting) = self.setting {
+            let _ = setting.await;
+        }
         if let Err(error) = self.replication.shutdown().await {
             tracing::error!(%error, "the last image could not be written; everything acknowledged is in the log");
         }
@@ -237,15 +246,12 @@ fn alerting_options(args: &ServeArgs, address: SocketAddr) -> broker::AlertingOp
 }
 
 /// Waits until the node leads, and makes true what the configuration file says of alerting. That it cannot is no reason
-/// not to serve: messages come before alerts.
-async fn begin(broker: &broker::Broker, alerting: Option<broker::AlertingFromFile>) {
+/// not to serve, messages come before alerts: then something goes on trying.
+async fn begin(broker: &Broker, alerting: Option<machine::AlertingFromFile>) -> Option<JoinHandle<()>> {
     broker.wait_until_serving().await;
-    let Some(alerting) = alerting else { return };
-    match broker.set_alerting_from_file(alerting).await {
-        Ok(0) => {}
-        Ok(changed) => tracing::info!(changed, "alerting is as the configuration file says"),
-        Err(error) => tracing::error!(%error, "alerting is not as the configuration file says"),
-    }
+    let file = Arc::new(alerting?);
+    let error = broker.set_alerting_from_file(Arc::clone(&file)).await.err()?;
+    Some(tokio::spawn(broker.clone().set_alerting_from_file_again(file, error)))
 }
 
 fn shown_setting(setting: &Setting) -> dashboard::SettingShown {

@@ -40,7 +40,6 @@ use transport::Transport;
 use watch::Watch;
 
 pub use figures::AlertValues;
-pub use from_file::AlertingFromFile;
 pub use preview::{PreviewedObject, RulePreview};
 pub use test_receiver::ReceiverTest;
 

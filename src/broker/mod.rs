@@ -50,9 +50,7 @@ mod trails;
 mod views;
 mod waiters;
 
-pub use alerting::{
-    AlertValues, AlertingFromFile, AlertingOptions, PreviewedObject, ReceiverTest, RulePreview,
-};
+pub use alerting::{AlertValues, AlertingOptions, PreviewedObject, ReceiverTest, RulePreview};
 pub use attempts::{FailureKind, Failures};
 pub use backup::Backup;
 pub use clients::{ClientSocket, Connected, Dismissed, Receiving};

@@ -1,14 +1,15 @@
 //! The table `[alerting]` of the configuration file: rules, receivers and routes that live in the file, nowhere else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::broker::AlertingFromFile;
+use crate::machine::AlertingFromFile;
 use crate::model::alert::{AlertRule, Receiver, Routing};
-use crate::model::{ALERT_RECEIVERS_MAX, ALERT_RULES_MAX, AlertName, SettingsError};
+use crate::model::{ALERT_RECEIVERS_MAX, ALERT_RULES_MAX, AlertName, BATCH_BYTES_MAX, SettingsError};
 
 /// Its name in the file.
 pub(super) const KEY: &str = "alerting";
@@ -29,6 +30,11 @@ struct Table {
 pub(super) fn read(table: toml::Value) -> Result<AlertingFromFile, String> {
     // By way of JSON, so that numbers are read exactly as the interface reads them.
     let json = serde_json::to_value(table).map_err(|error| error.to_string())?;
+    // It becomes one entry of the log.
+    let bytes = json.to_string().len();
+    if bytes > BATCH_BYTES_MAX {
+        return Err(format!("{bytes} bytes as JSON, at most {BATCH_BYTES_MAX}"));
+    }
     let Table { rules, receivers, routing } =
         serde_json::from_value(json).map_err(|error| error.to_string())?;
     let routing = routing.map(|routing| checked("routing", routing, Routing::check)).transpose()?;
@@ -40,7 +46,7 @@ pub(super) fn read(table: toml::Value) -> Result<AlertingFromFile, String> {
     Ok(AlertingFromFile {
         rules: named(("rules", ALERT_RULES_MAX), rules, serde_json::Error::to_string, AlertRule::check)?,
         receivers: named(("receivers", ALERT_RECEIVERS_MAX), receivers, without_value, Receiver::check)?,
-        routing,
+        routing: routing.map(Arc::new),
     })
 }
 
@@ -61,7 +67,7 @@ fn named<T: DeserializeOwned>(
     given: BTreeMap<String, Value>,
     words: impl Fn(&serde_json::Error) -> String,
     check: impl Fn(&T) -> Result<(), SettingsError>,
-) -> Result<BTreeMap<AlertName, T>, String> {
+) -> Result<BTreeMap<AlertName, Arc<T>>, String> {
     if given.len() > most {
         return Err(format!("{what}: {} of them, at most {most}", given.len()));
     }
@@ -69,7 +75,7 @@ fn named<T: DeserializeOwned>(
         let place = format!("{what}.{name}");
         let name: AlertName = name.parse().map_err(|error| format!("{place}: {error}"))?;
         let value = serde_json::from_value(value).map_err(|error| format!("{place}: {}", words(&error)))?;
-        Ok((name, checked(&place, value, &check)?))
+        Ok((name, Arc::new(checked(&place, value, &check)?)))
     };
     given.into_iter().map(one).collect()
 }

@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
 use super::{ServeArgs, alerting};
-use crate::broker::AlertingFromFile;
+use crate::machine::AlertingFromFile;
 
 /// In front of every variable.
 const PREFIX: &str = "WHIMBREL_";

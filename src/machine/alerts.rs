@@ -12,6 +12,7 @@
 
 mod built_in;
 mod decide;
+mod from_file;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ use super::state::Machine;
 
 pub use built_in::built_in_rules;
 pub use decide::PlannedNotification;
+pub use from_file::{AlertingFromFile, SetFromFile};
 
 /// What can happen in alerting. Also its form in log and image, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

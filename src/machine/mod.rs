@@ -48,7 +48,9 @@ mod version;
 mod view;
 
 pub use crate::model::QueueEntry;
-pub use alerts::{AlertFact, Alerting, Placed, PlannedNotification, built_in_rules};
+pub use alerts::{
+    AlertFact, Alerting, AlertingFromFile, Placed, PlannedNotification, SetFromFile, built_in_rules,
+};
 pub use apply::{Applied, Effects, Ended};
 pub use cause::FailCause;
 pub use codec::{BatchHeader, ProducedMeta, decode_message, may_touch};

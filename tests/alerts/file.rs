@@ -2,13 +2,14 @@
 //! receiver keeps when it is put again.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use whimbrel::broker::AlertingFromFile;
 use whimbrel::config::resolve;
+use whimbrel::machine::AlertingFromFile;
 use whimbrel::node::Node;
 
-use crate::rig::{name, read_rule, sample};
+use crate::rig::{name, read_rule, sample, until};
 use crate::support::calls::Calls;
 
 const FILE: &str = r#"
@@ -56,7 +57,7 @@ async fn every_start_makes_the_file_true_and_nothing_is_written_twice() {
     let found = calls.expect(200, "GET", "/v1/alerts/routing", &Value::Null).await;
     assert_eq!((&found["origin"], &found["routes"][0]["receiver"]), (&json!("file"), &json!("ops")));
     let first = sample(&mut calls, "whimbrel_raft_last_index").await;
-    let again = node.broker().set_alerting_from_file(as_in_the_file()).await.unwrap();
+    let again = node.broker().set_alerting_from_file(Arc::new(as_in_the_file())).await.unwrap();
     assert_eq!(again, 0, "it is so already");
     assert!((sample(&mut calls, "whimbrel_raft_last_index").await - first).abs() < f64::EPSILON);
     node.stop().await;
@@ -93,6 +94,78 @@ async fn a_receiver_that_left_the_file_stays_only_while_a_route_set_by_hand_lead
     node.stop().await;
 }
 
+/// So many receivers by the names `<letter>0`, `<letter>1`, and a route to each.
+fn many(letter: char, count: usize) -> String {
+    let receiver = |number| {
+        format!("{letter}{number} = {{ kind = \"webhook\", url = \"https://hooks.example.com/x\" }}\n")
+    };
+    let route = |number| format!("{{ receiver = \"{letter}{number}\" }},");
+    let (receivers, routes): (String, String) =
+        ((0..count).map(receiver).collect(), (0..count).map(route).collect());
+    format!(
+        "listen = \"127.0.0.1:0\"\n[alerting.receivers]\n{receivers}[alerting.routing]\nroutes = [{routes}]\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_may_rename_as_many_receivers_as_there_may_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let (node, _) = start(&data, &many('a', 100)).await;
+    node.stop().await;
+    let (node, mut calls) = start(&data, &many('b', 100)).await;
+    calls.expect(404, "GET", "/v1/alerts/receivers/a0", &Value::Null).await;
+    let last = calls.expect(200, "GET", "/v1/alerts/receivers/b99", &Value::Null).await;
+    assert_eq!(last["origin"], "file");
+    let routing = calls.expect(200, "GET", "/v1/alerts/routing", &Value::Null).await;
+    assert_eq!(
+        (routing["routes"].as_array().unwrap().len(), &routing["routes"][0]["receiver"]),
+        (100, &json!("b0"))
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_file_says_is_tried_until_it_is_true_and_never_true_by_half() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let (node, mut calls) = start(&data, "listen = \"127.0.0.1:0\"").await;
+    let receiver = json!({"kind": "webhook", "url": "https://hooks.example.com/x"});
+    for number in 0..100 {
+        calls.expect(201, "PUT", &format!("/v1/alerts/receivers/own{number}"), &receiver).await;
+    }
+    node.stop().await;
+
+    let (node, mut calls) = start(&data, FILE).await;
+    calls.expect(404, "GET", "/v1/alerts/receivers/ops", &Value::Null).await;
+    calls.expect(404, "GET", "/v1/alerts/rules/OrdersLag", &Value::Null).await;
+    calls.expect(204, "DELETE", "/v1/alerts/receivers/own0", &Value::Null).await;
+    let alerting = || node.broker().alerting();
+    until(|| async { alerting().receiver(&name("ops")).is_some() }, || "nobody tries again".to_owned()).await;
+    calls.expect(200, "GET", "/v1/alerts/rules/OrdersLag", &Value::Null).await;
+    assert_eq!(alerting().routing().unwrap().value.routes.len(), 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_file_is_not_true_yet_stops_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let (node, mut calls) = start(&data, "listen = \"127.0.0.1:0\"").await;
+    calls
+        .expect(
+            201,
+            "PUT",
+            "/v1/alerts/receivers/own",
+            &json!({"kind": "webhook", "url": "https://a.example/"}),
+        )
+        .await;
+    node.stop().await;
+    let (node, _) = start(&data, &many('a', 100)).await;
+    assert_eq!(node.broker().alerting().receivers().count(), 1, "a hundred and one are too many");
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_needs_a_secret_may_be_put_without_the_one_it_has() {
     let directory = tempfile::tempdir().unwrap();
@@ -114,7 +187,7 @@ fn as_in_the_file() -> AlertingFromFile {
     let routing = json!({"routes": [{"receiver": "ops"}]});
     let rule = read_rule(json!({"metric": "lag_seconds", "threshold": 2.5}));
     AlertingFromFile {
-        rules: [(name("OrdersLag"), rule)].into(),
+        rules: [(name("OrdersLag"), Arc::new(rule))].into(),
         receivers: [(name("ops"), serde_json::from_value(receiver).unwrap())].into(),
         routing: Some(serde_json::from_value(routing).unwrap()),
     }

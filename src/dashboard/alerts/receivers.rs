@@ -17,7 +17,7 @@ use crate::dashboard::named::Named;
 use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::{Alerts, Objects};
-use crate::machine::{Alerting, Expected};
+use crate::machine::{Alerting, Expected, Placed};
 use crate::model::AlertName;
 use crate::model::alert::{Origin, Receiver, ReceiverKind, Routing};
 
@@ -94,14 +94,14 @@ async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
     let gather = move |broker: &Broker, frame, visit: &Visit| {
         let words = Alerts::of(visit.lang);
         let alerting = broker.alerting();
-        let row = |(name, placed): (&AlertName, &crate::machine::Placed<Receiver>)| {
+        let row = |(name, placed): (&AlertName, &Placed<Receiver>)| {
             let mut told = alerting.notifications().rev();
             let last = told.find(|(_, it)| it.receiver == name.as_str()).map(|(_, it)| it.delivery.state());
             Row {
                 name: name.clone(),
                 kind: placed.value.kind.as_str(),
                 url: placed.value.shown_url(),
-                is_from_file: placed.origin == Origin::File,
+                is_from_file: placed.is_from_file(),
                 last,
                 delete_at: format!("/alerts/receivers/{name}/delete"),
             }
@@ -135,7 +135,7 @@ async fn shown(desk: &Desk, visit: Visit, also: Shown) -> Response {
             needs_secret: is_refused && visit.fields.one("secret").is_some(),
             changes: changed.as_ref().map(|(_, name)| name.clone()),
             routing: also.routing.unwrap_or(routing),
-            routing_in_file: alerting.routing().is_some_and(|placed| placed.origin == Origin::File),
+            routing_in_file: alerting.routing().is_some_and(Placed::is_from_file),
         })
     };
     visit.show(desk, Section::Alerts, gather).await

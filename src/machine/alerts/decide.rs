@@ -30,10 +30,18 @@ impl<T: Serialize> Placed<T> {
     }
 }
 
+impl<T> Placed<T> {
+    /// Whether it stands in a configuration file, and is changed there.
+    #[must_use]
+    pub fn is_from_file(&self) -> bool {
+        self.origin == Origin::File
+    }
+}
+
 /// How somebody who is not the configuration file may not change what comes from it.
 fn check_origin<T>(name: &str, present: Option<&Placed<T>>, origin: Origin) -> Result<(), Refusal> {
     match present {
-        Some(placed) if placed.origin == Origin::File && origin != Origin::File => {
+        Some(placed) if placed.is_from_file() && origin != Origin::File => {
             Err(Refusal::FromFile(name.to_owned()))
         }
         _ => Ok(()),
@@ -53,7 +61,7 @@ impl Draft {
         &self.machine.alerting
     }
 
-    fn push_alert(&mut self, fact: AlertFact) {
+    pub(super) fn push_alert(&mut self, fact: AlertFact) {
         self.push(Fact::Alert(fact));
     }
 
@@ -155,24 +163,6 @@ impl Draft {
         Ok(())
     }
 
-    /// Lets go of a receiver that left the configuration file: it goes, or belongs to the interface from now on when a
-    /// route that was set by hand leads to it. Answers whether it went.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn release_receiver(&mut self, name: &AlertName) -> Result<bool, Refusal> {
-        match self.delete_receiver(name, Origin::File, &Expected::Anything) {
-            Err(Refusal::ReceiverInUse(_)) => {
-                let missing = || Refusal::NoAlertObject { what: "receiver", name: name.to_string() };
-                let placed = self.alerting().receivers.get(name).ok_or_else(missing)?;
-                let receiver = Arc::clone(&placed.value);
-                self.push_alert(AlertFact::ReceiverSet { name: name.clone(), receiver, origin: Origin::Api });
-                Ok(false)
-            }
-            done => done.map(|()| true),
-        }
-    }
-
     /// Replaces routes and inhibitions.
     ///
     /// # Errors
@@ -196,16 +186,6 @@ impl Draft {
             self.push_alert(AlertFact::RoutingSet { routing: Arc::clone(routing), origin });
         }
         Ok(done)
-    }
-
-    /// Takes away the routes and inhibitions that came from a configuration file, so that anybody may set some again.
-    /// Answers whether there were any.
-    pub fn free_routing(&mut self) -> bool {
-        let is_from_file = self.alerting().routing().is_some_and(|placed| placed.origin == Origin::File);
-        if is_from_file {
-            self.push_alert(AlertFact::RoutingSet { routing: Arc::default(), origin: Origin::Api });
-        }
-        is_from_file
     }
 
     /// Makes a silence.

@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
 use crate::machine::{Draft, Expected, Fact, ImageDecoder, PutDone, Refusal};
-use crate::model::alert::{AlertPhase, Labels, Matcher, ReceiverKind, Severity};
+use crate::model::alert::{AlertPhase, Labels, Matcher, ReceiverKind, Route, Severity};
 
 const T0: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -132,11 +133,65 @@ fn a_secret_that_left_the_configuration_file_is_used_no_more() {
     }
 }
 
+/// A file with so many receivers by the names `<letter>0`, `<letter>1`, and a route to each.
+fn file(letter: char, count: usize) -> AlertingFromFile {
+    let names: Vec<AlertName> = (0..count).map(|number| name(&format!("{letter}{number}"))).collect();
+    let routes = names.iter().map(|name| Route::to(name.as_str())).collect();
+    AlertingFromFile {
+        rules: [(name("Own"), rule("5"))].into(),
+        receivers: names.into_iter().map(|name| (name, receiver(None))).collect(),
+        routing: Some(Arc::new(Routing { routes, inhibitions: Vec::new() })),
+    }
+}
+
+#[test]
+fn a_file_is_made_true_as_a_whole_or_not_at_all() {
+    let mut machine = Machine::default();
+    let set = |machine: &mut Machine, file| decide(machine, T0, |draft| draft.set_alerting_from_file(&file));
+    let mut changed = |file| set(&mut machine, file).map(|done| done.changed);
+    let (most, half) = (ALERT_RECEIVERS_MAX, ALERT_RECEIVERS_MAX / 2);
+    assert_eq!(changed(file('a', most)), Ok(most + 2));
+    assert_eq!(changed(file('b', most)), Ok(2 * most + 1), "renaming all of them needs no room");
+    assert_eq!(changed(file('b', most)), Ok(0), "it is so already");
+    assert_eq!(changed(file('b', half)), Ok(half + 1));
+
+    let put = |draft: &mut Draft| {
+        draft.put_receiver(&name("own"), &receiver(None), Origin::Api, &Expected::Anything)
+    };
+    decide(&mut machine, T0, put).unwrap();
+    let before = machine.digest();
+    let too_many = Err(Refusal::TooManyOf { what: "receivers", most });
+    assert_eq!(set(&mut machine, file('c', most)).map(|done| done.changed), too_many);
+    let lost = AlertingFromFile { receivers: BTreeMap::new(), ..file('c', 1) };
+    assert!(matches!(set(&mut machine, lost), Err(Refusal::NoAlertObject { what: "receiver", .. })));
+    assert_eq!(machine.digest(), before, "what is refused changes nothing");
+
+    let gone = set(&mut machine, AlertingFromFile::default()).unwrap();
+    assert_eq!((gone.changed, gone.released.len()), (half + 2, 0));
+    let left: Vec<&AlertName> = machine.alerting().receivers().map(|(name, _)| name).collect();
+    assert_eq!(left, [&name("own")]);
+}
+
+#[test]
+fn a_receiver_that_left_the_file_stays_as_if_set_by_hand_while_a_route_leads_to_it() {
+    let mut machine = Machine::default();
+    let set = |machine: &mut Machine, file| {
+        decide(machine, T0, |draft| draft.set_alerting_from_file(&file)).unwrap()
+    };
+    set(&mut machine, AlertingFromFile { routing: None, ..file('a', 2) });
+    let routing = Arc::new(Routing { routes: vec![Route::to("a1")], inhibitions: Vec::new() });
+    decide(&mut machine, T0, |draft| draft.put_routing(&routing, Origin::Api, &Expected::Anything)).unwrap();
+    let gone = AlertingFromFile::default();
+    assert_eq!(set(&mut machine, gone.clone()).released, [name("a1")]);
+    assert_eq!(machine.alerting().receiver(&name("a1")).unwrap().origin, Origin::Api);
+    assert_eq!(machine.alerting().receivers().count(), 1);
+    assert_eq!(set(&mut machine, gone), SetFromFile::default());
+}
+
 #[test]
 fn routes_lead_to_receivers_that_exist() {
     let mut machine = Machine::default();
-    let routing =
-        Arc::new(Routing { routes: vec![crate::model::alert::Route::to("ops")], inhibitions: Vec::new() });
+    let routing = Arc::new(Routing { routes: vec![Route::to("ops")], inhibitions: Vec::new() });
     let put = |machine: &mut Machine| {
         decide(machine, T0, |draft| draft.put_routing(&routing, Origin::Api, &Expected::Anything))
     };
