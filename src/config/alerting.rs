@@ -116,6 +116,10 @@ mod tests {
             (r#"rules.A = { metric = "lag_seconds", threshold = 1, window_ms = 1 }"#, "rules.A.window_ms"),
             (r#"rules."-" = { metric = "lag_seconds", threshold = 1 }"#, "rules.-"),
             (r#"receivers.a = { kind = "webhook", url = "ftp://a/" }"#, "receivers.a.url"),
+            (
+                r#"receivers.a = { kind = "webhook", url = "http://ann:pw@a/" }"#,
+                "receivers.a.url must not hold",
+            ),
             (r#"routing.routes = [{ receiver = "nobody" }]"#, "nobody"),
         ] {
             let error = read_text(text).unwrap_err();

@@ -70,6 +70,9 @@ fn receivers(witness: &mut Witness) {
     witness.see(("putReceiver", 413), path, &[], &too_large());
     let odd = text(&json!({"kind": "webhook", "url": "ftp://a/"}));
     witness.see(("putReceiver", 422), path, &[], &odd);
+    let known = text(&json!({"kind": "webhook", "url": "https://ann:geheim@hooks.example.com/"}));
+    let refused = witness.see(("putReceiver", 422), path, &[], &known).json();
+    assert!(refused.to_string().contains("secret") && !refused.to_string().contains("geheim"), "{refused}");
     witness.see(("getReceiver", 200), path, &[], NOBODY);
     witness.see(("getReceiver", 400), "/v1/alerts/receivers/-", &[], NOBODY);
     witness.see(("getReceiver", 404), "/v1/alerts/receivers/nobody", &[], NOBODY);

@@ -185,12 +185,21 @@ impl Target {
         };
         let authority =
             uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(refuse)?;
-        let port = authority.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        let port = match port.strip_prefix(':').unwrap_or(port) {
+            "" if is_secure => 443,
+            "" => 80,
+            // Not what the library makes of one that is too large: it would take it for none.
+            named => named.parse().map_err(|_| refuse())?,
+        };
         let bare = authority.host().trim_start_matches('[').trim_end_matches(']');
         // A literal IPv6 address stands in brackets only in a URL.
         let host = bare.parse::<IpAddr>().map_or_else(|_| bare.to_owned(), |address| address.to_string());
         let host_header = HeaderValue::from_str(authority.as_str()).map_err(|_| refuse())?;
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| refuse())?;
+        let path = uri.path_and_query().map_or("", |path| path.as_str());
+        // An empty path is sent as `/` (RFC 9112, section 3.2.1), also one before a query.
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let path = format!("{slash}{path}").parse().map_err(|_| refuse())?;
         Ok(Target { is_secure, host, port, host_header, path })
     }
 }

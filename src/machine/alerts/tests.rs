@@ -301,6 +301,19 @@ fn alerts_and_notifications_are_bounded_and_say_what_found_no_room() {
 }
 
 #[test]
+fn what_a_log_holds_is_read_although_it_would_not_be_taken_now() {
+    let text = r#"{"receiver_set":{"name":"ops","origin":"api",
+        "receiver":{"kind":"webhook","url":"https://ann:pw@example.com:99999/"}}}"#;
+    let Ok(AlertFact::ReceiverSet { name, receiver, origin }) = serde_json::from_str(text) else {
+        panic!("{text}")
+    };
+    assert!(receiver.check().is_err());
+    let mut machine = Machine::default();
+    let put = |draft: &mut Draft| draft.put_receiver(&name, &receiver, origin, &Expected::Anything);
+    assert_eq!(decide(&mut machine, T0, put), Ok(PutDone::Created), "and an image holds it as well");
+}
+
+#[test]
 fn a_fact_reads_as_it_was_written() {
     let mut machine = Machine::default();
     let mut draft = Draft::new(&machine, T0, Box::new(|| 7));

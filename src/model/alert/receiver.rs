@@ -1,5 +1,7 @@
 //! Receivers.
 
+use std::net::Ipv6Addr;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::group::SettingsError;
@@ -100,15 +102,7 @@ impl Receiver {
     /// # Errors
     /// Names the first that is wrong.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let rest = self.url.strip_prefix("https://").or_else(|| self.url.strip_prefix("http://"));
-        let is_plain = self.url.bytes().all(|byte| byte.is_ascii_graphic());
-        let has_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#', ':']));
-        if !has_host || !is_plain || self.url.len() > ALERT_TEXT_BYTES_MAX {
-            let text = format!(
-                "must be http:// or https://, a host, and a path, at most {ALERT_TEXT_BYTES_MAX} visible characters"
-            );
-            return Err(SettingsError::new("url", text));
-        }
+        check_url(&self.url).map_err(|text| SettingsError::new("url", text))?;
         match &self.secret {
             Some(secret)
                 if secret.is_empty()
@@ -123,6 +117,60 @@ impl Receiver {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Refuses an address that could not be posted to, and says why. Only for what comes in: a log may hold one that was
+/// taken before this was asked.
+fn check_url(url: &str) -> Result<(), String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let rest = rest.filter(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#', ':']));
+    let is_plain = url.len() <= ALERT_TEXT_BYTES_MAX && url.bytes().all(|byte| byte.is_ascii_graphic());
+    let Some(rest) = rest.filter(|_| is_plain) else {
+        return Err(format!(
+            "must be http:// or https://, a host, and a path, at most {ALERT_TEXT_BYTES_MAX} visible characters"
+        ));
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if authority.contains('@') {
+        let text = "must not hold a name and password, which would not be sent: 'secret' signs what a webhook gets, and \
+                    a token may stand in the path or query, which are never shown";
+        return Err(text.to_owned());
+    }
+    let (host, port) = match authority.rfind(']') {
+        Some(end) => authority.split_at(end + 1),
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if !is_host(host) {
+        return Err(
+            "must name its host by letters, digits, '-', '_' and '.', or by an IPv6 address in [ ]".into()
+        );
+    }
+    let is_port = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        // Nothing behind the colon is the usual port (RFC 3986, section 3.2.3).
+        Some("") => true,
+        Some(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_digit())
+                && digits.parse::<u16>().is_ok_and(|port| port > 0)
+        }
+    };
+    if !is_port {
+        return Err("must have a port from 1 to 65535, or none".to_owned());
+    }
+    match path.chars().find(|letter| NOT_IN_A_PATH.contains(*letter)) {
+        Some(letter) => Err(format!("must have '{letter}' written as %{:02X}", u32::from(letter))),
+        None => Ok(()),
+    }
+}
+
+/// What a path or query never has as it is (RFC 3986, appendix A).
+const NOT_IN_A_PATH: &str = "\"<>`";
+
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
     }
 }
 
@@ -145,6 +193,36 @@ mod tests {
             assert_eq!(receiver.shown_url(), shown);
             let debug = format!("{receiver:?}");
             assert!(!debug.contains("whsec") && !debug.contains("xyz") && !debug.contains("pw"), "{debug}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_could_not_be_posted_to_is_refused_with_the_way_out() {
+        let refused = |url| receiver(ReceiverKind::Webhook, url, None).check().unwrap_err().text;
+        for (url, words) in [
+            ("https://ann:pw@hooks.example.com/", "name and password"),
+            ("https://ann@hooks.example.com", "'secret' signs"),
+            ("https://hooks.example.com:65536/", "port from 1 to 65535"),
+            ("https://hooks.example.com:0/", "port from 1 to 65535"),
+            ("https://hooks.example.com:+80/", "port from 1 to 65535"),
+            ("https://a:80:90/", "port from 1 to 65535"),
+            ("https://[::1]80]/", "IPv6"),
+            ("https://[::1]80/", "port from 1 to 65535"),
+            ("https://[::1", "letters, digits"),
+            ("https://a%41/", "letters, digits"),
+            ("https://a/<b", "'<' written as %3C"),
+        ] {
+            let text = refused(url);
+            assert!(text.contains(words) && !text.contains("pw"), "{url}: {text}");
+        }
+        for url in [
+            "https://hooks.example.com:65535/a@b:99999",
+            "https://hooks.example.com?to=ann@example.com",
+            "http://[fd00::1]:9093/",
+            "http://[::1]",
+            "http://under_score.example.:/",
+        ] {
+            assert!(receiver(ReceiverKind::Webhook, url, None).check().is_ok(), "{url}");
         }
     }
 

@@ -196,3 +196,44 @@ async fn a_certificate_that_nobody_vouches_for_hears_nothing() {
     assert!(matches!(error, SendError::Tls(..)) && error.to_string().contains("certificate"), "{error}");
     assert!(task.await.unwrap().is_err(), "the request was not sent");
 }
+
+#[test]
+fn whatever_address_a_receiver_may_have_can_be_posted_to() {
+    use crate::model::alert::{Receiver, ReceiverKind};
+    let refused = |url: &str| {
+        let (kind, url) = (ReceiverKind::Webhook, url.to_owned());
+        Receiver { kind, url, secret: None, send_resolved: true }.check().is_err()
+    };
+    let held = |url: String| {
+        let is_taken = !refused(&url);
+        assert!(!is_taken || Target::read(&url).is_ok(), "{url}");
+        usize::from(is_taken)
+    };
+    let mut taken = 0;
+    // Every short text of letters that mean something in an address.
+    let letters = ["a", "7", ".", ":", "@", "[", "]", "::1", "/", "?", "#", "%", "99999"];
+    for number in 0..letters.len().pow(4) {
+        let mut rest = number;
+        let text: String = (0..4)
+            .map(|_| {
+                let letter = letters[rest % letters.len()];
+                rest /= letters.len();
+                letter
+            })
+            .collect();
+        taken += held(format!("http://{text}"));
+    }
+    // Every visible letter, in the host, the path and the query.
+    for letter in 0x21..0x7f_u8 {
+        for place in ["a*b/", "a/*", "a?*"] {
+            taken += held(format!("https://{}", place.replace('*', &char::from(letter).to_string())));
+        }
+    }
+    assert!(taken > 1_000, "{taken}");
+    for lost in ["http://ann:pw@a/", "http://a:65536/", "http://a:99999"] {
+        assert!(matches!(Target::read(lost), Err(SendError::Address)), "{lost}: as a log may hold it");
+    }
+    let port = |url| Target::read(url).map(|target| target.port).unwrap();
+    assert_eq!(["http://a", "https://a:/", "http://[::1]:81/x"].map(port), [80, 443, 81]);
+    assert_eq!(Target::read("https://a?key=1").unwrap().path, "/?key=1");
+}
