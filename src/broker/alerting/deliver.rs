@@ -173,7 +173,8 @@ async fn deliver(
 
 /// How far a notification is after a try at `now`.
 fn after(notification: &Notification, posted: Posted, now: Timestamp) -> (Delivery, Outcome) {
-    let attempts = notification.delivery.attempts.saturating_add(1);
+    let before = &notification.delivery;
+    let attempts = before.attempts.saturating_add(1);
     let outcome = match posted.verdict {
         Verdict::Delivered => Outcome::Delivered,
         Verdict::Again(_) if now.since(notification.created_at) < GIVE_UP_AFTER_MS => Outcome::Failed,
@@ -181,13 +182,16 @@ fn after(notification: &Notification, posted: Posted, now: Timestamp) -> (Delive
     };
     let wait =
         (outcome == Outcome::Failed).then(|| next_try_ms(attempts, posted.retry_after_ms, rand::random()));
+    let is_delivered = outcome == Outcome::Delivered;
     let delivery = Delivery {
         attempts,
         next_at: wait.map(|wait| now.plus(wait)),
         last_at: Some(now),
         status: posted.status,
         excerpt: posted.excerpt,
-        is_delivered: outcome == Outcome::Delivered,
+        is_delivered,
+        taken_at: if is_delivered { Some(now) } else { before.taken() },
+        again_at: before.again_at.filter(|_| !is_delivered),
     };
     (delivery, outcome)
 }

@@ -133,14 +133,11 @@ pub(super) fn firing_for(
 
 /// For how long a receiver has not taken what it was sent; 0 when it took what was tried last.
 pub(super) fn failing_ms(alerting: &Alerting, receiver: &str, now: Timestamp) -> Millis {
-    let tries = || {
-        let own = alerting.notifications().map(|(_, it)| it).filter(|it| it.receiver == receiver);
-        own.filter_map(|it| Some((it.delivery.last_at?, it)))
-    };
-    let taken = tries().filter(|(_, it)| it.delivery.is_delivered).map(|(at, _)| at).max();
-    let refused =
-        tries().filter(|(at, it)| !it.delivery.is_delivered && taken.is_none_or(|taken| *at > taken));
-    let since = refused.map(|(_, it)| it.created_at.max(taken.unwrap_or_default())).min();
+    let own = || alerting.notifications().map(|(_, it)| it).filter(|it| it.receiver == receiver);
+    let taken = own().filter_map(|it| it.delivery.taken()).max();
+    let is_after = |at: Timestamp| taken.is_none_or(|taken| at > taken);
+    let refused = own().filter(|it| !it.delivery.is_delivered && it.delivery.last_at.is_some_and(is_after));
+    let since = refused.map(|it| it.wanted_since().max(taken.unwrap_or_default())).min();
     since.map_or(0, |since| now.since(since))
 }
 

@@ -299,7 +299,7 @@ impl Draft {
     pub fn redeliver(&mut self, id: NotificationId) -> Result<(), Refusal> {
         let missing = || Refusal::NoAlertObject { what: "delivery", name: id.to_string() };
         let found = self.alerting().notifications.get(&id).ok_or_else(missing)?;
-        let delivery = Delivery { next_at: Some(self.time), is_delivered: false, ..found.delivery.clone() };
+        let delivery = found.delivery.again(self.time);
         self.push_alert(AlertFact::Attempted { id, delivery });
         Ok(())
     }

@@ -81,9 +81,43 @@ pub struct Delivery {
     /// Whether it arrived.
     #[serde(default)]
     pub is_delivered: bool,
+    /// When it arrived last; stays when it is sent again. None in what was written before this was kept, see
+    /// [`Delivery::taken`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<Timestamp>,
+    /// Since when it is to be sent again, after it had arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again_at: Option<Timestamp>,
+}
+
+impl Notification {
+    /// Since when its receiver is to take it: since it was made, or since somebody wanted it sent again.
+    #[must_use]
+    pub fn wanted_since(&self) -> Timestamp {
+        self.delivery.again_at.unwrap_or(self.created_at)
+    }
 }
 
 impl Delivery {
+    /// When its receiver took it last.
+    #[must_use]
+    pub fn taken(&self) -> Option<Timestamp> {
+        self.taken_at.or(self.last_at.filter(|_| self.is_delivered))
+    }
+
+    /// As it is when somebody wants it sent again at `now`. That it had arrived is kept: else its receiver would look as
+    /// if it had never taken it.
+    #[must_use]
+    pub fn again(&self, now: Timestamp) -> Delivery {
+        Delivery {
+            next_at: Some(now),
+            is_delivered: false,
+            taken_at: self.taken(),
+            again_at: if self.is_delivered { Some(now) } else { self.again_at },
+            ..self.clone()
+        }
+    }
+
     /// Its name in the interface: `pending`, `delivered`, `failed`.
     #[must_use]
     pub fn state(&self) -> &'static str {

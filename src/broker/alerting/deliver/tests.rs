@@ -104,3 +104,47 @@ fn a_try_is_noted_with_what_comes_next() {
     let (_, too_late) = after(&first, posted(503, Verdict::Again(String::new())), at(day));
     assert_eq!((late, too_late), (Outcome::Failed, Outcome::GivenUp));
 }
+
+/// Tries a notification at a time, and answers for how many seconds its receiver fails then.
+fn try_at(draft: &mut Draft, id: u64, seconds: u64, verdict: Verdict) -> u64 {
+    let id = NotificationId(id);
+    let posted = Posted { status: None, excerpt: String::new(), verdict, retry_after_ms: None };
+    let tried = Arc::clone(draft.machine().alerting().notification(id).unwrap());
+    draft.attempted(id, after(&tried, posted, at(seconds)).0);
+    fails_for(draft, seconds)
+}
+
+fn fails_for(draft: &Draft, seconds: u64) -> u64 {
+    super::super::tell::failing_ms(draft.machine().alerting(), "a", at(seconds)) / 1_000
+}
+
+/// Somebody wants it sent again at that time.
+fn send_again(draft: &mut Draft, id: u64, seconds: u64) -> Draft {
+    let mut later = Draft::new(draft.machine(), at(seconds), Box::new(|| 7));
+    later.redeliver(NotificationId(id)).unwrap();
+    later
+}
+
+#[test]
+fn sending_again_what_arrived_does_not_make_its_receiver_look_as_if_it_had_failed_before() {
+    let refused = || Verdict::Again(String::new());
+    let mut draft = waiting(&[("a", "x"), ("a", "y")]);
+    assert_eq!(try_at(&mut draft, 1, 10, Verdict::Never(String::new())), 10, "the first never arrives");
+    assert_eq!(try_at(&mut draft, 2, 20, Verdict::Delivered), 0);
+    let mut draft = send_again(&mut draft, 2, 1_000);
+    assert_eq!(fails_for(&draft, 1_001), 0, "it was not tried yet");
+    assert_eq!(try_at(&mut draft, 2, 1_002, refused()), 2, "it fails since this was wanted");
+    let mut draft = send_again(&mut draft, 2, 1_050);
+    assert_eq!(fails_for(&draft, 1_050), 50, "wanting it once more changes nothing");
+    assert_eq!(try_at(&mut draft, 2, 1_100, refused()), 100);
+    assert_eq!(try_at(&mut draft, 2, 1_200, Verdict::Delivered), 0);
+}
+
+#[test]
+fn sending_again_what_never_arrived_leaves_its_receiver_failing_since_it_did() {
+    let mut draft = waiting(&[("a", "x")]);
+    assert_eq!(try_at(&mut draft, 1, 10, Verdict::Never(String::new())), 10);
+    let mut draft = send_again(&mut draft, 1, 1_000);
+    assert_eq!(fails_for(&draft, 1_001), 1_001);
+    assert_eq!(try_at(&mut draft, 1, 1_002, Verdict::Again(String::new())), 1_002);
+}
