@@ -180,7 +180,7 @@ pub const ALERT_TEXT_BYTES_MAX: usize = 2_048;
 pub const ALERT_MS_MAX: Millis = 7 * 86_400_000;
 /// Most routes, and most inhibitions.
 pub const ALERT_ROUTES_MAX: usize = 100;
-/// Most labels that a route groups by.
+/// Most labels that a route groups by, or that an inhibition compares.
 pub const ALERT_GROUP_BY_MAX: usize = 16;
 /// Longest secret of a receiver, in bytes.
 pub const ALERT_SECRET_BYTES_MAX: usize = 512;

@@ -102,6 +102,9 @@ fn routing(witness: &mut Witness) {
     witness.see(("putRouting", 413), path, &[], &too_large());
     let odd = text(&json!({"routes": [{"receiver": "on-call", "group_by": vec!["a"; 17]}]}));
     witness.see(("putRouting", 422), path, &[], &odd);
+    let side = json!([{"name": "severity", "value": "critical"}]);
+    let odd = text(&json!({"inhibitions": [{"source": side, "target": side, "equal": vec!["a"; 17]}]}));
+    witness.see(("putRouting", 422), path, &[], &odd);
     let receiver = "/v1/alerts/receivers/on-call";
     witness.see(("deleteReceiver", 409), receiver, &[], NOBODY);
     witness.see(("putRouting", 200), path, &[], b"{}");

@@ -119,12 +119,7 @@ impl Routing {
             if route.receiver.is_empty() || route.receiver.len() > NAME_BYTES_MAX {
                 return Err(SettingsError::new(field("receiver"), "must be the name of a receiver"));
             }
-            if route.group_by.len() > ALERT_GROUP_BY_MAX
-                || route.group_by.iter().any(|name| name.len() > NAME_BYTES_MAX)
-            {
-                let text = format!("must name at most {ALERT_GROUP_BY_MAX} labels");
-                return Err(SettingsError::new(field("group_by"), text));
-            }
+            check_names(field("group_by"), &route.group_by)?;
             check_ms(&field("group_wait_ms"), route.group_wait_ms, 0)?;
             check_ms(&field("group_interval_ms"), route.group_interval_ms, 1_000)?;
             check_ms(&field("repeat_interval_ms"), route.repeat_interval_ms, 1_000)?;
@@ -138,9 +133,20 @@ impl Routing {
                     return Err(SettingsError::new(field, "must name at least one label"));
                 }
             }
+            check_names(format!("inhibitions/{at}/equal"), &inhibition.equal)?;
         }
         Ok(())
     }
+}
+
+/// Refuses names of labels that are too many or too long.
+fn check_names(field: String, names: &[String]) -> Result<(), SettingsError> {
+    if names.len() > ALERT_GROUP_BY_MAX || names.iter().any(|name| name.len() > NAME_BYTES_MAX) {
+        let text =
+            format!("must name at most {ALERT_GROUP_BY_MAX} labels, each of at most {NAME_BYTES_MAX} bytes");
+        return Err(SettingsError::new(field, text));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -172,6 +178,22 @@ mod tests {
         ] {
             let routing: Routing = serde_json::from_str(text).unwrap();
             assert_eq!(routing.check().unwrap_err().field, field);
+        }
+    }
+    #[test]
+    fn an_inhibition_compares_no_more_labels_than_a_route_groups_by() {
+        let side = vec![Matcher { name: "severity".into(), value: "critical".into(), is_equal: true }];
+        let comparing = |names: Vec<String>| {
+            let inhibition = Inhibition { source: side.clone(), target: side.clone(), equal: names };
+            Routing { routes: Vec::new(), inhibitions: vec![inhibition] }
+        };
+        let named = |count: usize, bytes: usize| comparing(vec!["l".repeat(bytes); count]);
+        assert!(named(ALERT_GROUP_BY_MAX, NAME_BYTES_MAX).check().is_ok());
+        for lost in [named(ALERT_GROUP_BY_MAX + 1, 1), named(1, NAME_BYTES_MAX + 1)] {
+            assert_eq!(lost.check().unwrap_err().field, "inhibitions/0/equal");
+            // What a log holds from before is read as ever.
+            let text = serde_json::to_string(&lost).unwrap();
+            assert_eq!(serde_json::from_str::<Routing>(&text).unwrap(), lost);
         }
     }
 }
