@@ -113,6 +113,7 @@ fn limits_of_looking(options: &Options) -> impl Iterator<Item = (&'static str, u
         ("tail_for_ms_max", super::tail::longest_ms(options)),
         ("dry_run_reads_max", count(model::DRY_RUN_READS_MAX)),
         ("exports_max", count(model::EXPORTS_MAX)),
+        ("alert_previews_max", count(model::ALERT_PREVIEWS_MAX)),
         ("metrics_topics_max", count(model::METRICS_TOPICS_MAX)),
         ("metrics_subscriptions_max", count(model::METRICS_SUBSCRIPTIONS_MAX)),
         ("metrics_groups_max", count(model::METRICS_GROUPS_MAX)),

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::machine::Machine;
-use crate::model::{AlertName, Timestamp};
+use crate::model::{ALERT_PREVIEWS_MAX, AlertName, Timestamp};
 use crate::observe::notify::{AllowedNetworks, NotificationCounts};
 
 use super::clock::LogClock;
@@ -67,6 +67,8 @@ pub(super) struct Notifier {
     every: Duration,
     /// Places for notifications under way.
     places: Semaphore,
+    /// Places for previews of rules.
+    previews: Semaphore,
     /// Told when something may have become due.
     queued: Notify,
     /// Receivers that may take again what they did not.
@@ -82,6 +84,7 @@ impl Notifier {
             external_url: options.external_url,
             every: options.every,
             places: Semaphore::new(POSTS_MAX),
+            previews: Semaphore::new(ALERT_PREVIEWS_MAX),
             queued: Notify::new(),
             back: Mutex::default(),
             counts: NotificationCounts::default(),

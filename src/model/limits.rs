@@ -180,6 +180,8 @@ pub const ALERT_TEXT_BYTES_MAX: usize = 2_048;
 pub const ALERT_MS_MAX: Millis = 7 * 86_400_000;
 /// Most routes, and most inhibitions.
 pub const ALERT_ROUTES_MAX: usize = 100;
+/// Most previews of rules that are made at once: each copies and walks a day of what history remembers.
+pub const ALERT_PREVIEWS_MAX: usize = 4;
 /// Most labels that a route groups by, or that an inhibition compares.
 pub const ALERT_GROUP_BY_MAX: usize = 16;
 /// Longest secret of a receiver, in bytes.

@@ -121,7 +121,7 @@ async fn a_preview_counts_from_what_was_and_says_what_it_cannot_know() {
     let mut rig = Rig::start(directory.path(), &WATCHING).await;
     rig.stuck_group(&["t1"]).await;
     let rule = read_rule(lag_rule(0));
-    let found = || rig.broker().preview_rule(&rule);
+    let found = || rig.broker().preview_rule(&rule).unwrap();
     until(|| async { found().times == Some(1) }, || format!("{:?}", found())).await;
     let preview = found();
     assert_eq!((preview.objects, preview.fired.len()), (1, 1), "{preview:?}");
@@ -130,10 +130,10 @@ async fn a_preview_counts_from_what_was_and_says_what_it_cannot_know() {
     assert!(preview.from.is_some_and(|from| from <= preview.fired[0].intervals[0].from));
     let mut other = lag_rule(0);
     other["selector"] = serde_json::json!({"topic": "other*"});
-    let preview = rig.broker().preview_rule(&read_rule(other));
+    let preview = rig.broker().preview_rule(&read_rule(other)).unwrap();
     assert_eq!((preview.times, preview.objects), (Some(0), 0), "{preview:?}");
     let blind = read_rule(serde_json::json!({"metric": "in_flight_seconds", "threshold": 1}));
-    let preview = rig.broker().preview_rule(&blind);
+    let preview = rig.broker().preview_rule(&blind).unwrap();
     assert_eq!((preview.times, preview.caveats.len()), (None, 1), "{preview:?}");
     rig.node.stop().await;
 }

@@ -36,7 +36,7 @@ pub(super) async fn rule(State(api): State<Api>, call: Call, body: Body) -> Answ
     rule.check().map_err(refused_setting)?;
     let broker = api.broker.clone();
     let previewing = tokio::task::spawn_blocking(move || broker.preview_rule(&rule)).await;
-    let found = previewing.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+    let found = previewing.map_err(|error| Problem::new(Code::Internal, error.to_string()))??;
     let mut out = Json::with_capacity(1_024);
     out.open();
     out.key("from");

@@ -3,13 +3,18 @@
 
 use std::collections::VecDeque;
 
+use tokio::sync::SemaphorePermit;
+
 use crate::broker::clock;
+use crate::broker::error::BrokerError;
 use crate::broker::handle::Broker;
 use crate::machine::{Group, Machine};
 use crate::model::alert::{AlertMetric, AlertRule};
-use crate::model::{Millis, Timestamp};
+use crate::model::{ALERT_PREVIEWS_MAX, Millis, Timestamp};
 use crate::observe::history::{Curves, Measure, Subject, SubjectKind, Window};
 use crate::observe::rules::{Condition, DELIVERIES_MIN, Interval, preview};
+
+use super::Notifier;
 
 /// How far back a preview looks: 24 hours.
 const BACK_MS: Millis = 86_400_000;
@@ -69,11 +74,14 @@ const NOT_HELD: &str = "History does not hold what this rule asks about.";
 impl Broker {
     /// How often `rule` would have fired in the last 24 hours, by the history of this node. Copies and walks curves,
     /// so not for async threads.
-    #[must_use]
-    pub fn preview_rule(&self, rule: &AlertRule) -> RulePreview {
+    ///
+    /// # Errors
+    /// `Overloaded`, when too many previews are made already.
+    pub fn preview_rule(&self, rule: &AlertRule) -> Result<RulePreview, BrokerError> {
+        let _place = self.core.alerting.preview_place()?;
         let until = clock::wall_time();
         let Some((kind, recipe, caveat)) = self.recipe(rule.metric) else {
-            return RulePreview { until, caveats: vec![NOT_HELD], ..RulePreview::default() };
+            return Ok(RulePreview { until, caveats: vec![NOT_HELD], ..RulePreview::default() });
         };
         let mut found = RulePreview { until, times: Some(0), caveats: vec![STEPS], ..RulePreview::default() };
         found.caveats.extend(caveat);
@@ -95,7 +103,7 @@ impl Broker {
         }
         found.fired.sort_by_key(|object| std::cmp::Reverse(object.intervals.len()));
         found.fired.truncate(NAMED_MAX);
-        found
+        Ok(found)
     }
 
     /// Of what and how a metric is made; none when history does not hold it.
@@ -127,6 +135,17 @@ impl Broker {
             | AlertMetric::ScheduleLatenessSeconds
             | AlertMetric::ReceiverFailingSeconds => None,
         }
+    }
+}
+
+impl Notifier {
+    fn preview_place(&self) -> Result<SemaphorePermit<'_>, BrokerError> {
+        self.previews.try_acquire().map_err(|_| {
+            let text = format!(
+                "{ALERT_PREVIEWS_MAX} previews of rules are made already, the most at once; try again in some seconds"
+            );
+            BrokerError::Overloaded(text)
+        })
     }
 }
 
@@ -235,7 +254,22 @@ fn over_window(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::broker::alerting::AlertingOptions;
+    use crate::observe::notify::AllowedNetworks;
+
+    #[test]
+    fn no_more_previews_are_made_at_once_than_there_are_places() {
+        let (every, allowed) = (Duration::from_secs(5), AllowedNetworks::default());
+        let notifier = Notifier::new(AlertingOptions { every, allowed, external_url: String::new() });
+        let mut places: Vec<_> = (0..ALERT_PREVIEWS_MAX).map(|_| notifier.preview_place().unwrap()).collect();
+        let refused = notifier.preview_place().unwrap_err();
+        assert!(matches!(&refused, BrokerError::Overloaded(text) if text.contains("try again")), "{refused}");
+        places.pop();
+        assert!(notifier.preview_place().is_ok(), "whoever is done makes room");
+    }
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp(1_790_000_000_000 + seconds * 1_000)

@@ -160,7 +160,7 @@ impl Asked {
 
 /// The page of a rule, with a form as it was sent if there is one.
 async fn shown_with(desk: &Desk, visit: Visit, name: AlertName, sent: Option<Asked>) -> Response {
-    let gather = move |broker: &Broker, frame, visit: &Visit| {
+    let gather = move |broker: &Broker, mut frame: Frame, visit: &Visit| {
         let words = Alerts::of(visit.lang);
         let placed = broker.alerting().rule(&name);
         let origin = placed.as_ref().map(|placed| placed.origin);
@@ -174,7 +174,12 @@ async fn shown_with(desk: &Desk, visit: Visit, name: AlertName, sent: Option<Ask
             let (fields, form) = stands();
             Asked { fields, form, is_json: false, rule: None }
         });
-        let preview = rule.map(|rule| broker.preview_rule(&rule));
+        let (preview, trouble) = match rule.map(|rule| broker.preview_rule(&rule)).transpose() {
+            Ok(preview) => (preview, None),
+            // The form stays as it was filled in, and can be saved.
+            Err(error) => (None, Some(error.to_string())),
+        };
+        frame.trouble = frame.trouble.or(trouble);
         let times = preview.as_ref().and_then(|preview| preview.times);
         Ok(RulePage {
             frame,
