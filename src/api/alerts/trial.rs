@@ -45,6 +45,7 @@ pub(super) async fn rule(State(api): State<Api>, call: Call, body: Body) -> Answ
     out.plain(found.until);
     out.key("times");
     out.maybe_number(found.times.map(|times| times as u64));
+    out.number_field("down_ms", found.down_ms);
     out.number_field("objects", found.objects as u64);
     out.key("fired");
     out.open_list();

@@ -1,7 +1,7 @@
 //! What a rule would have done in the last day, from what the history remembers. Which is not everything that rules may
 //! ask about, and then that is said.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use tokio::sync::SemaphorePermit;
 
@@ -31,6 +31,9 @@ pub struct RulePreview {
     pub until: Timestamp,
     /// How often it would have begun to fire; none when the history does not hold what the rule asks about.
     pub times: Option<usize>,
+    /// For how long of that the node was down, or what it had remembered was lost: this time is left out, and is not
+    /// `no_data`.
+    pub down_ms: Millis,
     /// How many objects were looked at.
     pub objects: usize,
     /// Those of which it would have fired, at most 50, the most often first.
@@ -94,16 +97,29 @@ impl Broker {
         let since = Timestamp(until.0.saturating_sub(BACK_MS));
         let coarse = self.history_of_all(kind, &recipe.measures(), Window::SevenDays);
         let mut fine = self.history_of_all(kind, &recipe.measures(), Window::SixHours).into_iter();
+        // Read last: what is known of an object is then not newer than that the node ran.
+        let ran = self.ran(since);
+        found.down_ms = ran.down_ms;
         for (subject, coarse) in coarse {
             let Some((_, fine)) = fine.find(|(other, _)| *other == subject) else { continue };
             if takes(&machine, rule, &subject) {
-                let points = recipe.points(&coarse, &fine, since);
+                let mut points = recipe.points(&coarse, &fine, since);
+                points.retain(|point| ran.holds(point));
                 found.take_in(&subject, values(recipe, &points, rule.window_ms), rule);
             }
         }
         found.fired.sort_by_key(|object| std::cmp::Reverse(object.intervals.len()));
         found.fired.truncate(NAMED_MAX);
         Ok(found)
+    }
+
+    /// When this node ran.
+    fn ran(&self, since: Timestamp) -> Ran {
+        let read = |window| {
+            let node = self.history_of_all(SubjectKind::Node, &[WHENEVER_IT_RUNS], window).into_iter().next();
+            node.map_or_else(|| Curves::empty(&[WHENEVER_IT_RUNS], window, since), |(_, curves)| curves)
+        };
+        Ran::of(&read(Window::SevenDays), &read(Window::SixHours), since)
     }
 
     /// Of what and how a metric is made; none when history does not hold it.
@@ -170,6 +186,37 @@ fn takes(machine: &Machine, rule: &AlertRule, subject: &Subject) -> bool {
         topics.any(|topic| rule.selector.takes(Some(topic), Some(name.as_str())))
     };
     machine.group(name).is_some_and(|(_, group)| topics_of(group))
+}
+
+/// Something that is known of the node in every sample, and so whenever it runs.
+const WHENEVER_IT_RUNS: Measure = Measure::Waiters;
+
+/// When the node ran, as far as it remembers: a node that is down knows nothing, and evaluates nothing.
+#[derive(Debug)]
+struct Ran {
+    /// The steps in which it did, by their length and end.
+    steps: BTreeSet<(Millis, Timestamp)>,
+    /// How long it did not, from the first moment that it remembers to the last.
+    down_ms: Millis,
+}
+
+impl Ran {
+    fn of(coarse: &Curves, fine: &Curves, since: Timestamp) -> Ran {
+        let known = |curves: &Curves| -> Vec<(Millis, Timestamp)> {
+            let known = curves.points(WHENEVER_IT_RUNS).filter(|(_, value)| value.is_some());
+            known.map(|(end, _)| (curves.step_ms, end)).collect()
+        };
+        let mut points = Recipe::Plain(WHENEVER_IT_RUNS).points(coarse, fine, since);
+        let is_gap = |(_, _, [value, _]): &Point| value.is_none();
+        // What comes at the end is not noted yet.
+        while points.pop_if(|point| is_gap(point)).is_some() {}
+        let down_ms = points.iter().filter(|point| is_gap(point)).map(|(_, step_ms, _)| step_ms).sum();
+        Ran { steps: known(coarse).into_iter().chain(known(fine)).collect(), down_ms }
+    }
+
+    fn holds(&self, (end, step_ms, _): &Point) -> bool {
+        self.steps.contains(&(*step_ms, *end))
+    }
 }
 
 /// A moment, how long the step is that ends with it, and what is remembered of it, in the order of the measures.
@@ -313,5 +360,38 @@ mod tests {
         assert_eq!(found.len(), 14, "none twice");
         let found = recipe.points(&coarse, &fine, at(200));
         assert_eq!(found.first().map(|(end, ..)| *end), Some(at(240)), "nothing older than it looks back");
+    }
+    #[test]
+    fn what_is_not_known_of_the_node_is_time_in_which_it_was_down() {
+        let column = |measure, known: &[bool]| {
+            vec![(measure, known.iter().map(|known| known.then_some(0.0)).collect())]
+        };
+        let node = |from, step_ms, known: &[bool]| Curves {
+            from,
+            step_ms,
+            columns: column(WHENEVER_IT_RUNS, known),
+        };
+        // Not begun, then up, down for two minutes and for twenty seconds, and not noted yet.
+        let coarse = node(at(0), 60_000, &[false, true, false, false, true, true]);
+        let fine = node(at(300), 10_000, &[true, false, false, true, true, false]);
+        let ran = Ran::of(&coarse, &fine, at(0));
+        assert_eq!(ran.down_ms, 140_000);
+        assert_eq!(Ran::of(&coarse, &fine, at(180)).down_ms, 20_000, "of the time that is looked at");
+
+        // Nothing was known of the group while the node ran, and while it did not.
+        let group = |from, step_ms, known: &[bool]| Curves {
+            from,
+            step_ms,
+            columns: column(Measure::LagMessages, known),
+        };
+        let coarse = group(at(0), 60_000, &[false, true, false, false, false, true]);
+        let fine = group(at(300), 10_000, &[true, false, false, false, true, false]);
+        let recipe = Recipe::Plain(Measure::LagMessages);
+        let mut points = recipe.points(&coarse, &fine, at(0));
+        points.retain(|point| ran.holds(point));
+        let found: Vec<(Timestamp, bool)> =
+            values(recipe, &points, 0).iter().map(|(end, value)| (*end, value.is_some())).collect();
+        let expected = [(120, true), (300, false), (310, true), (340, false), (350, true)];
+        assert_eq!(found, expected.map(|(end, is_known)| (at(end), is_known)));
     }
 }
