@@ -17,7 +17,7 @@ use super::Options;
 use super::alerting::Notifier;
 use super::attributes::Kept;
 use super::clients::Clients;
-use super::history::Doors;
+use super::history::{Doors, FurthestBehind};
 use super::indexer::Indexer;
 use super::room::Room;
 use super::tally::Tallies;
@@ -42,6 +42,7 @@ pub(super) struct Core {
     pub(super) traffic: Arc<Traffic>,
     /// The recent past. Locked to take in a sample and to copy curves out.
     pub(super) history: Mutex<History>,
+    pub(super) behind: FurthestBehind,
     /// Delivers notifications of alerts.
     pub(super) alerting: Notifier,
     /// Counts connections, once the interface has said how.

@@ -7,9 +7,10 @@
 mod sample;
 mod walk;
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::model::{GroupName, Millis};
 use crate::observe::history::{Curves, History, Measure, Subject, SubjectKind, Window};
 use crate::storage::Space;
 
@@ -20,6 +21,7 @@ use super::handle::Broker;
 use super::look::{find_group, find_topic};
 
 use sample::Sampler;
+use walk::Behind;
 
 /// A sample is taken this long after the beginning of each second.
 const MIDDLE_MS: u64 = 500;
@@ -33,6 +35,9 @@ const KEEP_BYTES_PER_S: usize = 128 << 10;
 /// More than a cache can have, all rings full.
 const CACHE_BYTES_MAX: usize = 64 << 20;
 
+/// Who is behind is not known any more when no sample told of it for so long.
+const OUTDATED_AFTER: Duration = Duration::from_secs(5);
+
 /// Counts open connections and WebSockets, which this folder knows nothing of.
 pub(super) type Doors = Box<dyn Fn() -> [u64; 2] + Send + Sync>;
 
@@ -45,7 +50,53 @@ pub struct Remembered {
     pub curves: Curves,
 }
 
+/// A group that is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupBehind {
+    /// Its name.
+    pub name: GroupName,
+    /// Its lag over all topics.
+    pub lag: u64,
+    /// How long the oldest message of that is ready; none while the index has not got there.
+    pub lag_ms: Option<Millis>,
+}
+
+/// What the last sample told of who is behind.
+#[derive(Debug, Default)]
+pub(super) struct FurthestBehind(Mutex<Option<(Instant, Vec<Behind>)>>);
+
+impl FurthestBehind {
+    fn tell(&self, found: Option<Vec<Behind>>) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = found.map(|behind| (Instant::now(), behind));
+    }
+
+    /// None when samples are not taken at the moment.
+    fn told(&self) -> Option<Vec<Behind>> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.as_ref().filter(|(at, _)| at.elapsed() < OUTDATED_AFTER).map(|(_, behind)| behind.clone())
+    }
+}
+
 impl Broker {
+    /// The groups that are furthest behind of all there are, the worst first, `most` or 20 at most. With thousands of
+    /// groups as they were some seconds ago. None when that is not known: right after the start, or because samples
+    /// cannot be taken.
+    #[must_use]
+    pub fn furthest_behind(&self, most: usize) -> Option<Vec<GroupBehind>> {
+        let machine = self.core.machine.snapshot();
+        let Some(behind) = self.core.behind.told() else {
+            return machine.groups().next().is_none().then(Vec::new);
+        };
+        let now = clock::wall_time().max(machine.now());
+        // One that was deleted since is not behind any more.
+        let still_there = behind.into_iter().filter_map(|one| {
+            let name = machine.group_by_id(one.group)?.name.clone();
+            Some(GroupBehind { name, lag: one.lag, lag_ms: one.oldest.map(|oldest| now.since(oldest)) })
+        });
+        Some(still_there.take(most).collect())
+    }
+
     /// The past of the node, a topic or a group, up to now. Cheap enough for any thread.
     ///
     /// # Errors

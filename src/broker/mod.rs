@@ -57,7 +57,7 @@ pub use clients::{ClientSocket, Connected, Dismissed, Receiving};
 pub use error::BrokerError;
 pub use explain::{Affects, Cause, Explanation, Finding};
 pub use handle::{Broker, ProduceAnswer, ProducedMessage, SettleAnswer, Waited};
-pub use history::Remembered;
+pub use history::{GroupBehind, Remembered};
 pub use in_groups::{InGroup, StateInGroup};
 pub use letters::{DeathKind, Deaths, LettersFound};
 pub use produce::ProducedOn;

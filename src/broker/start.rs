@@ -122,6 +122,7 @@ impl Running {
             inbox: applying.inbox.clone(),
             traffic: applying.traffic.clone(),
             history: Mutex::default(),
+            behind: history::FurthestBehind::default(),
             doors: OnceLock::new(),
             serving: AtomicBool::new(false),
             served: Notify::new(),

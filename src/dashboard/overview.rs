@@ -1,5 +1,7 @@
 //! `/`: how the broker is, in words and numbers, with where to click.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
@@ -11,10 +13,10 @@ use super::frame::{Frame, Section};
 use super::gather::About;
 use super::visit::Visit;
 use super::words::{Objects, Overview};
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{Broker, BrokerError, GroupBehind};
 use crate::model::GroupName;
 use crate::model::alert::AlertPhase;
-use crate::observe::history::{Curves, Measure, Subject, SubjectKind, Window};
+use crate::observe::history::{Measure, Subject, Window};
 
 /// Groups that are named.
 const WORST: usize = 5;
@@ -196,30 +198,13 @@ fn health(
     health
 }
 
-/// The groups that are furthest behind of those that the history remembers: one is missing when 50 others have more to
-/// tell. None when there are groups and the history knows nothing of them yet.
+/// The groups that are furthest behind; none when there are groups and nothing is known of them yet.
 fn worst(broker: &Broker) -> Option<Vec<Worst>> {
-    let measures = [Measure::LagMessages, Measure::LagSeconds];
-    let found = broker.history_of_all(SubjectKind::Group, &measures, Window::TenMinutes);
-    let is_known = found.iter().any(|(_, curves)| chart::newest(curves, Measure::LagMessages).is_some());
-    if !is_known && !broker.group_names(1).is_empty() {
-        return None;
-    }
-    let lag = |curves: &Curves| chart::newest(curves, Measure::LagMessages).unwrap_or(0.0);
-    let mut behind: Vec<(GroupName, Curves)> = found
-        .into_iter()
-        .filter_map(|(subject, curves)| match subject {
-            Subject::Group(name) if lag(&curves) > 0.0 => Some((name, curves)),
-            _ => None,
-        })
-        .collect();
-    behind.sort_by(|(_, one), (_, other)| lag(other).total_cmp(&lag(one)));
-    let shown =
-        |measure: Measure, curves: &Curves| chart::shown(chart::newest(curves, measure), measure.as_str());
-    let row = |(name, curves): (GroupName, Curves)| Worst {
-        lag: shown(Measure::LagMessages, &curves),
-        oldest: shown(Measure::LagSeconds, &curves),
-        name,
+    let shown = |value: Option<f32>, measure: Measure| chart::shown(value, measure.as_str());
+    let row = |group: GroupBehind| Worst {
+        lag: shown(Some(group.lag as f32), Measure::LagMessages),
+        oldest: shown(group.lag_ms.map(|ms| Duration::from_millis(ms).as_secs_f32()), Measure::LagSeconds),
+        name: group.name,
     };
-    Some(behind.into_iter().take(WORST).map(row).collect())
+    Some(broker.furthest_behind(WORST)?.into_iter().map(row).collect())
 }

@@ -76,6 +76,35 @@ async fn without_script_curves_are_lines_of_the_server_and_tables() {
     house.stop().await;
 }
 
+/// The past of 50 groups is remembered. Another one that is behind is named all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_overview_names_who_is_behind_remembered_or_not() {
+    let mut house = House::start().await;
+    house.calls.expect(201, "PUT", "/v1/topics/orders", &json!({"queues": 1})).await;
+    let subscribed = json!({"subscriptions": [{"topic": "orders"}]});
+    let names: Vec<String> = (0..51).map(|number| format!("g{number:02}")).collect();
+    for name in &names {
+        house.calls.expect(201, "PUT", &format!("/v1/groups/{name}"), &subscribed).await;
+    }
+    house.calls.publish("orders", "paid").await;
+    // Those that work have as much to tell as the last one, which came too late to be remembered.
+    for name in &names[..50] {
+        assert_eq!(house.calls.drain(name, 0).await, ["paid"]);
+    }
+    let began = std::time::Instant::now();
+    loop {
+        let text = String::from_utf8(house.get("/").await.body).unwrap();
+        if text.contains("id=\"worst-g50\"") && text.matches("id=\"worst-g").count() == 1 {
+            break;
+        }
+        assert!(began.elapsed().as_secs() < 60, "it never came");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let past = house.calls.expect(200, "GET", "/v1/history?group=g50", &json!(null)).await;
+    assert_eq!(past["kept"], false, "the test shows nothing when its past is remembered");
+    house.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_lead_around() {
     let mut house = House::start().await;

@@ -77,6 +77,7 @@ impl Sampler {
         }
         let objects = self.objects(broker, &machine, (now, self.before.as_ref().map(since)));
         self.before = Some(Before { at: taken, now, totals, speed });
+        core.behind.tell(self.walk.furthest_behind());
         let mut history = core.remembered();
         history.note(wall, &Subject::Node, &node);
         for (subject, values) in &objects {
@@ -118,7 +119,7 @@ impl Sampler {
                 Subject::Group(name) => {
                     let Some((id, group)) = machine.group(name) else { continue };
                     let counts = counted(traffic, machine, (id, group));
-                    values = self.walk.of_group(name, now);
+                    values = self.walk.of_group(id, now);
                     if let Some((then, elapsed)) = since
                         && let Some(before) =
                             groups.get(&id).copied().or((group.made_at >= then).then(Default::default))
@@ -148,8 +149,7 @@ impl Sampler {
         };
         let topics: Vec<(Subject, u64)> = machine.topics().map(topic).collect();
         let group = |(id, group): (GroupId, &Group)| {
-            let weight =
-                growth(&id, (&self.delivered, &delivered)).saturating_add(self.walk.lag(&group.name));
+            let weight = growth(&id, (&self.delivered, &delivered)).saturating_add(self.walk.lag(id));
             (Subject::Group(group.name.clone()), weight)
         };
         let groups: Vec<(Subject, u64)> = machine.groups().map(group).collect();

@@ -4,6 +4,7 @@
 //! The remembered groups come first, every second. The others take turns, so with very many the totals are as old as a
 //! round takes; the age of a message grows in between all the same. While nothing happens nothing is looked at.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ const LOOK_FOR: Duration = Duration::from_millis(10);
 /// The time is compared with this after so many groups.
 const GROUPS_A_LOOK: usize = 16;
 
+/// How many of the groups that are behind are told, those furthest behind.
+const BEHIND_MAX: usize = 20;
+
 /// What was seen of a group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
@@ -35,10 +39,19 @@ pub(super) struct Seen {
     counting: bool,
 }
 
+/// A group that is behind, as it was when it was last looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Behind {
+    pub(super) group: GroupId,
+    pub(super) lag: u64,
+    /// Since when its oldest message is ready, while that is known.
+    pub(super) oldest: Option<Timestamp>,
+}
+
 /// The groups as they were when they were last looked at.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    seen: BTreeMap<GroupName, Seen>,
+    seen: BTreeMap<GroupId, Seen>,
     /// Where this round goes on; none: it begins.
     after: Option<GroupName>,
     round: u64,
@@ -109,26 +122,45 @@ impl Walk {
                 });
             }
         }
-        self.seen.insert(group.name.clone(), seen);
+        self.seen.insert(id, seen);
     }
 
     /// The lag of a group when it was last looked at.
-    pub(super) fn lag(&self, name: &GroupName) -> u64 {
-        self.seen.get(name).map_or(0, |seen| seen.lag)
+    pub(super) fn lag(&self, group: GroupId) -> u64 {
+        self.seen.get(&group).map_or(0, |seen| seen.lag)
     }
 
     /// What was seen of one group.
-    pub(super) fn of_group(&self, name: &GroupName, now: Timestamp) -> Vec<(Measure, f32)> {
-        self.seen.get(name).map_or_else(Vec::new, |seen| {
+    pub(super) fn of_group(&self, group: GroupId, now: Timestamp) -> Vec<(Measure, f32)> {
+        self.seen.get(&group).map_or_else(Vec::new, |seen| {
             let mut values = vec![(Measure::ReadyMessages, as_value(seen.ready))];
             values.extend(values_of(seen, now));
             values
         })
     }
 
+    /// Whether every group was looked at.
+    fn saw_all(&self) -> bool {
+        self.round > 1 || (self.round == 1 && self.after.is_none())
+    }
+
+    /// Those furthest behind of all groups, remembered or not, the worst first; none before the first whole round.
+    pub(super) fn furthest_behind(&self) -> Option<Vec<Behind>> {
+        if !self.saw_all() {
+            return None;
+        }
+        let behind = self.seen.iter().filter(|(_, seen)| seen.lag > 0);
+        let behind =
+            behind.map(|(id, seen)| Behind { group: *id, lag: seen.lag, oldest: seen.oldest.flatten() });
+        let mut behind: Vec<Behind> = behind.collect();
+        behind.sort_by_key(|one| Reverse(one.lag));
+        behind.truncate(BEHIND_MAX);
+        Some(behind)
+    }
+
     /// All groups together; nothing before the first whole round.
     pub(super) fn of_all(&self, now: Timestamp) -> Vec<(Measure, f32)> {
-        if self.round <= 1 && (self.after.is_some() || self.round == 0) {
+        if !self.saw_all() {
             return Vec::new();
         }
         let none = Seen { round: 0, lag: 0, ready: 0, in_flight: 0, dead: 0, oldest: None, counting: false };
