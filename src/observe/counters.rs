@@ -17,7 +17,11 @@ pub const OTHER: &str = "_other";
 
 /// The counters of one object.
 #[derive(Debug)]
-pub(super) struct Counters(Box<[Count]>);
+pub(super) struct Counters {
+    /// Which ones in their table: a key whose counters were dropped gets others, with a number of their own.
+    number: u64,
+    counts: Box<[Count]>,
+}
 
 #[derive(Debug, Default)]
 struct Count {
@@ -31,19 +35,25 @@ struct Count {
 
 impl Counters {
     pub(super) fn new(width: usize) -> Counters {
-        Counters(std::iter::repeat_with(Count::default).take(width).collect())
+        Counters::numbered(0, width)
+    }
+
+    fn numbered(number: u64, width: usize) -> Counters {
+        Counters { number, counts: std::iter::repeat_with(Count::default).take(width).collect() }
     }
 
     /// Adds to the counter at `place`.
     pub(super) fn add(&self, place: usize, by: u64) {
-        if let Some(count) = self.0.get(place) {
+        if let Some(count) = self.counts.get(place) {
             count.now.fetch_add(by, Ordering::Relaxed);
         }
     }
 
     /// What was counted so far.
     pub(super) fn read<const N: usize>(&self) -> [u64; N] {
-        std::array::from_fn(|place| self.0.get(place).map_or(0, |count| count.now.load(Ordering::Relaxed)))
+        std::array::from_fn(|place| {
+            self.counts.get(place).map_or(0, |count| count.now.load(Ordering::Relaxed))
+        })
     }
 
     /// How much the first counter grew since the last scrape: what objects are compared by.
@@ -51,12 +61,12 @@ impl Counters {
         let grown = |count: &Count| {
             count.now.load(Ordering::Relaxed).saturating_sub(count.seen.load(Ordering::Relaxed))
         };
-        self.0.first().map_or(0, grown)
+        self.counts.first().map_or(0, grown)
     }
 
     /// Gives what was counted since the last scrape to the object's own series, or adds it to `other`.
     fn settle(&self, is_shown: bool, other: &mut [u64]) {
-        for (count, hidden) in self.0.iter().zip(other) {
+        for (count, hidden) in self.counts.iter().zip(other) {
             let now = count.now.load(Ordering::Relaxed);
             let grown = now.saturating_sub(count.seen.swap(now, Ordering::Relaxed));
             if is_shown {
@@ -68,7 +78,33 @@ impl Counters {
     }
 
     fn own(&self) -> Vec<u64> {
-        self.0.iter().map(|count| count.own.load(Ordering::Relaxed)).collect()
+        self.counts.iter().map(|count| count.own.load(Ordering::Relaxed)).collect()
+    }
+}
+
+/// What an object had counted at some moment, and in which counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<const N: usize> {
+    number: u64,
+    counts: [u64; N],
+}
+
+impl<const N: usize> Reading<N> {
+    /// By how much the counters of an object grew from the reading `before` to `after`; `newest_then` is what
+    /// [`Table::newest`] answered before the earlier one. None when nobody knows: they had counted before that, and
+    /// nobody had read them.
+    #[must_use]
+    pub fn grown(
+        before: Option<&Reading<N>>,
+        after: Option<&Reading<N>>,
+        newest_then: u64,
+    ) -> Option<[u64; N]> {
+        let Some(after) = after else { return Some([0; N]) };
+        let known = before.filter(|before| before.number == after.number).map(|before| before.counts);
+        let before = known.or((after.number > newest_then).then_some([0; N]))?;
+        let grown = |(after, before): (u64, u64)| after.saturating_sub(before);
+        let mut pairs = after.counts.into_iter().zip(before);
+        Some(std::array::from_fn(|_| pairs.next().map_or(0, grown)))
     }
 }
 
@@ -77,6 +113,8 @@ impl Counters {
 pub struct Table<K: Ord> {
     width: usize,
     rows: Mutex<OrdMap<K, Arc<Counters>>>,
+    /// The number of the newest ones; the first ones have 1. Changed while `rows` is locked.
+    newest: AtomicU64,
     /// What was counted by objects while they were not shown. Held during a scrape, so that there is one at a time.
     other: Mutex<Vec<u64>>,
 }
@@ -93,7 +131,7 @@ pub struct Stock {
 impl<K: Ord + Clone> Table<K> {
     /// A table of objects with `width` counters each.
     pub(super) fn new(width: usize) -> Table<K> {
-        Table { width, rows: Mutex::default(), other: Mutex::new(vec![0; width]) }
+        Table { width, rows: Mutex::default(), newest: AtomicU64::new(0), other: Mutex::new(vec![0; width]) }
     }
 
     fn rows(&self) -> MutexGuard<'_, OrdMap<K, Arc<Counters>>> {
@@ -106,7 +144,8 @@ impl<K: Ord + Clone> Table<K> {
         if let Some(row) = rows.get(key) {
             return row.clone();
         }
-        let row = Arc::new(Counters::new(self.width));
+        let number = self.newest.fetch_add(1, Ordering::Relaxed) + 1;
+        let row = Arc::new(Counters::numbered(number, self.width));
         rows.insert(key.clone(), row.clone());
         row
     }
@@ -125,18 +164,25 @@ impl<K: Ord + Clone> Table<K> {
         let rows = self.rows().clone();
         let total = |row: &Counters| {
             sums.map(|places| {
-                let counts = places.iter().filter_map(|place| row.0.get(*place));
+                let counts = places.iter().filter_map(|place| row.counts.get(*place));
                 counts.map(|count| count.now.load(Ordering::Relaxed)).sum()
             })
         };
         rows.iter().map(|(key, row)| (key.clone(), total(row))).collect()
     }
 
-    /// What an object has counted; zeros when it never did. `N` counters, those it has not are 0.
+    /// The number of the newest counters: those with a higher one began at 0 after this was asked.
     #[must_use]
-    pub fn read<const N: usize>(&self, key: &K) -> [u64; N] {
-        let row = self.rows().get(key).cloned();
-        row.map_or([0; N], |row| row.read())
+    pub fn newest(&self) -> u64 {
+        let _no_new_ones = self.rows();
+        self.newest.load(Ordering::Relaxed)
+    }
+
+    /// What an object has counted, to be compared with a later one ([`Reading::grown`]); none when it never did.
+    #[must_use]
+    pub fn reading<const N: usize>(&self, key: &K) -> Option<Reading<N>> {
+        let row = self.rows().get(key).cloned()?;
+        Some(Reading { number: row.number, counts: row.read() })
     }
 
     /// Drops the counters of objects that are gone.
@@ -250,6 +296,30 @@ mod tests {
         table.row(&7).add(0, 4_000);
         count(&table, 3, 5);
         assert_eq!(table.totals([&[0, 2], &[1], &[9]]), [(3, [5, 0, 0]), (7, [4_301, 20, 0])]);
+    }
+
+    #[test]
+    fn growth_is_that_of_the_same_counters_or_not_known() {
+        let table = Table::new(1);
+        let mut then = (table.newest(), table.reading::<1>(&7));
+        let mut grown = |table: &Table<u32>| {
+            let now = (table.newest(), table.reading::<1>(&7));
+            let (newest_then, before) = std::mem::replace(&mut then, now);
+            Reading::grown(before.as_ref(), now.1.as_ref(), newest_then)
+        };
+        assert_eq!(grown(&table), Some([0]), "it never counted");
+        count(&table, 7, 100);
+        assert_eq!(grown(&table), Some([100]), "it began since the reading before");
+        count(&table, 7, 5);
+        assert_eq!(grown(&table), Some([5]));
+        table.forget([7]);
+        count(&table, 7, 102);
+        assert_eq!(grown(&table), Some([102]), "others, that began at 0");
+        table.forget([7]);
+        assert_eq!(grown(&table), Some([0]));
+        count(&table, 7, 40);
+        let (newest, found) = (table.newest(), table.reading::<1>(&7));
+        assert_eq!(Reading::grown(None, found.as_ref(), newest), None, "nobody had read what was counted");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub mod rules;
 pub mod series;
 mod traffic;
 
-pub use counters::{OTHER, Stock, Table};
+pub use counters::{OTHER, Reading, Stock, Table};
 pub use exposition::{CONTENT_TYPE, Exposition, NotWritten};
 pub use process::add_process;
 pub use series::{Kind, SERIES, Series};

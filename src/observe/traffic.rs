@@ -208,8 +208,8 @@ mod tests {
         drop(record);
         let (of_topics, of_subscriptions) = traffic.totals();
         assert_eq!((of_topics, of_subscriptions[OfSubscription::Expired as usize]), ([4, 40], 3));
-        assert_eq!(traffic.topics.read::<2>(&TopicId(1)), [3, 30]);
-        assert_eq!(traffic.topics.read::<1>(&TopicId(9)), [0]);
+        let totals = traffic.topics.totals([&[0], &[1]]);
+        assert_eq!(totals, [(TopicId(1), [3, 30]), (TopicId(2), [1, 10])]);
         let topics = traffic.topics.take_stock(&[(TopicId(1), 0), (TopicId(2), 0)], 9).shown;
         assert_eq!(topics, [(0, vec![3, 30]), (1, vec![1, 10])]);
         assert_eq!(traffic.subscriptions.keys(), [(TopicId(1), GroupId(1))]);

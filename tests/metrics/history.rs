@@ -98,6 +98,38 @@ async fn what_happened_is_seen_and_kept_over_a_restart() {
     assert!(values[at..].contains(&None), "{values:?}");
 }
 
+/// What a subscription had counted is no burst when it is made again before its counters are dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_is_made_again_is_no_burst() {
+    let directory = tempfile::tempdir().unwrap();
+    with_node_at(directory.path(), |to| {
+        let subscribe = |topic: &str| {
+            let settings = format!("{{\"subscriptions\": [{{\"topic\": \"{topic}\"}}]}}");
+            call(to, "PUT /v1/groups/billing", &settings)
+        };
+        let rates = || column(&history(to, "group=billing"), "delivered_messages_per_s");
+        let known = || rates().into_iter().flatten().count();
+        let two_more = |taken: usize| until(|| (known() >= taken + 2).then_some(()));
+        call(to, "PUT /v1/topics/refunds", "{}");
+        subscribe("orders");
+        for _ in 0..20 {
+            call(to, "POST /v1/topics/orders/messages", "paid");
+        }
+        two_more(0);
+        call(to, "POST /v1/groups/billing/receive?max_messages=100&wait=5s", "");
+        peak(to, "group=billing", "delivered_messages_per_s");
+        two_more(known());
+        let sum = || rates().into_iter().flatten().sum::<f64>();
+        let before = sum();
+        subscribe("refunds");
+        two_more(known());
+        subscribe("orders");
+        two_more(known());
+        assert_eq!(sum(), before, "nothing was delivered since");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_cache_is_a_gap_and_no_reason_not_to_start() {
     let directory = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use crate::model::{
     Distribution, GroupId, HISTORY_GROUPS_MAX, HISTORY_TOPICS_MAX, Timestamp, TopicId, WAITERS_MAX,
 };
 use crate::observe::history::{Measure, Subject, SubjectKind};
-use crate::observe::{OfSubscription as Of, OfTopic, Table, Traffic};
+use crate::observe::{OfSubscription as Of, OfTopic, Reading, Table, Traffic};
 
 use super::walk::Walk;
 
@@ -21,14 +21,16 @@ const CHOOSE_EVERY: u64 = 10;
 type TopicCounts = [u64; OfTopic::COUNT];
 type GroupCounts = [u64; Of::COUNT];
 
+type GroupReadings = BTreeMap<(TopicId, GroupId), Reading<{ Of::COUNT }>>;
+
 /// Takes samples; it knows the one before.
 #[derive(Debug, Default)]
 pub(super) struct Sampler {
     taken: u64,
     before: Option<Before>,
     walk: Walk,
-    topics: BTreeMap<TopicId, TopicCounts>,
-    groups: BTreeMap<GroupId, GroupCounts>,
+    topics: BTreeMap<TopicId, Reading<{ OfTopic::COUNT }>>,
+    groups: GroupReadings,
     /// What objects had counted when it was last thought over which are remembered.
     produced: BTreeMap<TopicId, u64>,
     delivered: BTreeMap<GroupId, u64>,
@@ -38,10 +40,16 @@ pub(super) struct Sampler {
 #[derive(Debug)]
 struct Before {
     at: Instant,
-    /// In log time.
-    now: Timestamp,
+    newest: Newest,
     totals: (TopicCounts, GroupCounts),
     speed: [Distribution; 3],
+}
+
+/// The newest counters there were.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    topics: u64,
+    subscriptions: u64,
 }
 
 impl Sampler {
@@ -62,21 +70,25 @@ impl Sampler {
         self.walk.look(broker, &machine, now);
         let taken = Instant::now();
         let traffic = &core.traffic;
+        // Asked before any of them is read: what is newer began at 0 after this.
+        let newest =
+            Newest { topics: traffic.topics.newest(), subscriptions: traffic.subscriptions.newest() };
         let totals = traffic.totals();
         let speed = [core.replication.log().fsyncs(), traffic.produce.read(), traffic.end_to_end.read()];
         let mut node = self.walk.of_all(now);
         node.extend(now_of_node(broker));
-        let since = |before: &Before| (before.now, taken.duration_since(before.at).as_secs_f64());
+        let since = |before: &Before| (before.newest, taken.duration_since(before.at).as_secs_f64());
         if let Some(before) = &self.before {
             let (_, elapsed) = since(before);
-            node.extend(topic_rates((&before.totals.0, &totals.0), elapsed));
-            node.extend(group_rates((&before.totals.1, &totals.1), elapsed));
-            let place = Of::DeliveredBytes as usize;
-            node.push((Measure::DeliveredBytes, rate((&before.totals.1, &totals.1), place, elapsed)));
+            let (produced, handled) =
+                (grown(&before.totals.0, &totals.0), grown(&before.totals.1, &totals.1));
+            node.extend(topic_rates(&produced, elapsed));
+            node.extend(group_rates(&handled, elapsed));
+            node.push((Measure::DeliveredBytes, rate(&handled, Of::DeliveredBytes as usize, elapsed)));
             node.extend(speeds(&before.speed, &speed));
         }
         let objects = self.objects(broker, &machine, (now, self.before.as_ref().map(since)));
-        self.before = Some(Before { at: taken, now, totals, speed });
+        self.before = Some(Before { at: taken, newest, totals, speed });
         core.behind.tell(self.walk.furthest_behind());
         let mut history = core.remembered();
         history.note(wall, &Subject::Node, &node);
@@ -90,7 +102,7 @@ impl Sampler {
         &mut self,
         broker: &Broker,
         machine: &Machine,
-        (now, since): (Timestamp, Option<(Timestamp, f64)>),
+        (now, since): (Timestamp, Option<(Newest, f64)>),
     ) -> Vec<(Subject, Vec<(Measure, f32)>)> {
         let remembered: Vec<Subject> = {
             let history = broker.core.remembered();
@@ -105,28 +117,25 @@ impl Sampler {
             match &subject {
                 Subject::Node => {}
                 Subject::Topic(name) => {
-                    let Some((id, topic)) = machine.topic(name) else { continue };
-                    let counts = traffic.topics.read(&id);
-                    // What was made since the sample before began at 0.
+                    let Some((id, _)) = machine.topic(name) else { continue };
+                    let after = traffic.topics.reading(&id);
                     if let Some((then, elapsed)) = since
-                        && let Some(before) =
-                            topics.get(&id).copied().or((topic.made_at >= then).then(Default::default))
+                        && let Some(grown) = Reading::grown(topics.get(&id), after.as_ref(), then.topics)
                     {
-                        values.extend(topic_rates((&before, &counts), elapsed));
+                        values.extend(topic_rates(&grown, elapsed));
                     }
-                    self.topics.insert(id, counts);
+                    self.topics.extend(after.map(|after| (id, after)));
                 }
                 Subject::Group(name) => {
                     let Some((id, group)) = machine.group(name) else { continue };
-                    let counts = counted(traffic, machine, (id, group));
                     values = self.walk.of_group(id, now);
+                    let after = readings(traffic, machine, (id, group));
                     if let Some((then, elapsed)) = since
-                        && let Some(before) =
-                            groups.get(&id).copied().or((group.made_at >= then).then(Default::default))
+                        && let Some(grown) = grown_together(&groups, &after, then.subscriptions)
                     {
-                        values.extend(group_rates((&before, &counts), elapsed));
+                        values.extend(group_rates(&grown, elapsed));
                     }
-                    self.groups.insert(id, counts);
+                    self.groups.extend(after.into_iter().filter_map(|(key, after)| Some((key, after?))));
                 }
             }
             objects.push((subject, values));
@@ -172,15 +181,25 @@ fn growth<K: Ord>(key: &K, (before, after): (&BTreeMap<K, u64>, &BTreeMap<K, u64
     count(after).saturating_sub(count(before))
 }
 
-/// What a group counted in all its topics.
-fn counted(traffic: &Traffic, machine: &Machine, (id, group): (GroupId, &Group)) -> GroupCounts {
+/// A group in one of its topics, and what was counted of it if anything was.
+type OfOne = ((TopicId, GroupId), Option<Reading<{ Of::COUNT }>>);
+
+/// What was counted of a group, topic by topic.
+fn readings(traffic: &Traffic, machine: &Machine, (id, group): (GroupId, &Group)) -> Vec<OfOne> {
+    let subscribed = group.settings.subscriptions.iter();
+    let keys = subscribed.filter_map(|one| Some((machine.topic(&one.topic)?.0, id)));
+    keys.map(|key| (key, traffic.subscriptions.reading(&key))).collect()
+}
+
+/// By how much a group's counters grew in all its topics. Topic by topic, because one that it did not subscribe to a
+/// second ago may have counted before: then nobody knows.
+fn grown_together(before: &GroupReadings, after: &[OfOne], newest_then: u64) -> Option<GroupCounts> {
     let mut sum = [0; Of::COUNT];
-    for subscription in &group.settings.subscriptions {
-        let Some((topic, _)) = machine.topic(&subscription.topic) else { continue };
-        let counts: GroupCounts = traffic.subscriptions.read(&(topic, id));
-        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    for (key, after) in after {
+        let grown = Reading::grown(before.get(key), after.as_ref(), newest_then)?;
+        sum.iter_mut().zip(grown).for_each(|(sum, grown)| *sum += grown);
     }
-    sum
+    Some(sum)
 }
 
 /// What the node is like at this moment.
@@ -201,15 +220,15 @@ fn now_of_node(broker: &Broker) -> Vec<(Measure, f32)> {
     values
 }
 
-fn topic_rates(counts: (&TopicCounts, &TopicCounts), elapsed: f64) -> [(Measure, f32); 2] {
+fn topic_rates(grown: &TopicCounts, elapsed: f64) -> [(Measure, f32); 2] {
     [
-        (Measure::ProducedMessages, rate(counts, OfTopic::ProducedMessages as usize, elapsed)),
-        (Measure::ProducedBytes, rate(counts, OfTopic::ProducedBytes as usize, elapsed)),
+        (Measure::ProducedMessages, rate(grown, OfTopic::ProducedMessages as usize, elapsed)),
+        (Measure::ProducedBytes, rate(grown, OfTopic::ProducedBytes as usize, elapsed)),
     ]
 }
 
-fn group_rates(counts: (&GroupCounts, &GroupCounts), elapsed: f64) -> [(Measure, f32); 6] {
-    let sum = |of: &[Of]| of.iter().map(|of| rate(counts, *of as usize, elapsed)).sum();
+fn group_rates(grown: &GroupCounts, elapsed: f64) -> [(Measure, f32); 6] {
+    let sum = |of: &[Of]| of.iter().map(|of| rate(grown, *of as usize, elapsed)).sum();
     [
         (Measure::DeliveredMessages, sum(&[Of::DeliveredMessages])),
         (Measure::AckedMessages, sum(&[Of::Acked])),
@@ -220,11 +239,15 @@ fn group_rates(counts: (&GroupCounts, &GroupCounts), elapsed: f64) -> [(Measure,
     ]
 }
 
+/// By how much totals grew, which never fall.
+fn grown<const N: usize>(before: &[u64; N], after: &[u64; N]) -> [u64; N] {
+    let mut pairs = before.iter().zip(after);
+    std::array::from_fn(|_| pairs.next().map_or(0, |(before, after)| after.saturating_sub(*before)))
+}
+
 /// By how much a counter grew in a second.
-fn rate<const N: usize>((before, after): (&[u64; N], &[u64; N]), place: usize, elapsed: f64) -> f32 {
-    let at = |counts: &[u64; N]| counts.get(place).copied().unwrap_or(0);
-    let grown = at(after).saturating_sub(at(before));
-    as_f32(grown as f64 / elapsed)
+fn rate(grown: &[u64], place: usize, elapsed: f64) -> f32 {
+    as_f32(grown.get(place).copied().unwrap_or(0) as f64 / elapsed)
 }
 
 /// What histograms count in one second.
@@ -276,7 +299,7 @@ mod tests {
         for (of, count) in [(Of::Acked, 30), (Of::Nacked, 2), (Of::LeaseExpired, 4), (Of::DeadExpired, 6)] {
             after[of as usize] = count;
         }
-        let rates = group_rates((&[0; Of::COUNT], &after), 2.0);
+        let rates = group_rates(&after, 2.0);
         let of = |measure| rates.iter().find(|(known, _)| *known == measure).map(|(_, rate)| *rate);
         assert_eq!(of(Measure::AckedMessages), Some(15.0));
         assert_eq!((of(Measure::NackedDeliveries), of(Measure::FailedDeliveries)), (Some(1.0), Some(3.0)));
