@@ -1,7 +1,9 @@
 //! Log time, as the leader stamps it.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::machine::Machine;
 use crate::model::Timestamp;
 
 /// How much faster or slower than the monotonic clock log time may run to get back to the wall clock: 5 %.
@@ -27,7 +29,8 @@ pub(super) fn wall_nanos() -> i128 {
         .map_or(0, |since| i128::try_from(since.as_nanos()).unwrap_or(i128::MAX))
 }
 
-/// The wall clock, for what is shown to people and never decides anything.
+/// The wall clock, for what is shown to people and never decides anything. Not for ages: those are told in log time
+/// ([`SharedClock`]).
 pub(super) fn wall_time() -> Timestamp {
     Timestamp(u64::try_from(wall_nanos() / 1_000_000).unwrap_or(0))
 }
@@ -54,7 +57,18 @@ impl LogClock {
         let steady = self.log_nanos.saturating_add(elapsed);
         let bend = elapsed / SLEW_DIVISOR;
         self.log_nanos = steady + (wall_nanos - steady).clamp(-bend, bend);
+        self.time()
+    }
+
+    fn time(&self) -> Timestamp {
         Timestamp(u64::try_from(self.log_nanos / 1_000_000).unwrap_or(u64::MAX))
+    }
+
+    /// Log time now, when the newest stamp of the log is `stamped`: never before that, and on from there.
+    fn advance_past(&mut self, stamped: Timestamp, wall_nanos: i128, now: Instant) -> Timestamp {
+        self.advance(wall_nanos, now);
+        self.log_nanos = self.log_nanos.max(i128::from(stamped.0) * 1_000_000);
+        self.time()
     }
 
     /// How long until log time reaches `due`, at the fastest it may run; zero when it has.
@@ -66,6 +80,24 @@ impl LogClock {
     /// Whether the wall clock is more than an hour away from log time.
     pub(super) fn has_jumped(&self) -> bool {
         (wall_nanos() - self.log_nanos).abs() > JUMP_NANOS
+    }
+}
+
+/// Log time for all who only look: what an age is told in. By the wall clock every message would be as old as that
+/// clock is wrong. Locked to be read, because reading it moves it on.
+#[derive(Debug)]
+pub(super) struct SharedClock(Mutex<LogClock>);
+
+impl SharedClock {
+    /// Starts when the newest stamp is `last`.
+    pub(super) fn start(last: Timestamp) -> SharedClock {
+        SharedClock(Mutex::new(LogClock::start(last)))
+    }
+
+    /// The time now, for who looks at `machine`: never before what that was stamped with.
+    pub(super) fn now(&self, machine: &Machine) -> Timestamp {
+        let mut clock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        clock.advance_past(machine.now(), wall_nanos(), Instant::now())
     }
 }
 
@@ -83,6 +115,19 @@ mod tests {
         assert_eq!(clock.advance(1_100 * SECOND, after(100)), Timestamp(1_100_000), "in step");
         assert_eq!(clock.advance(9_999 * SECOND, after(200)), Timestamp(1_205_000), "the host jumps ahead");
         assert_eq!(clock.advance(0, after(300)), Timestamp(1_300_000), "the host jumps back");
+    }
+
+    #[test]
+    fn who_looks_goes_on_from_the_newest_stamp() {
+        let start = Instant::now();
+        let mut clock = LogClock::start_at(Timestamp(0), 1_000 * SECOND, start);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let ahead = clock.advance_past(Timestamp(5_000_000), 1_000 * SECOND, start);
+        assert_eq!(ahead, Timestamp(5_000_000), "a log that runs ahead of the host");
+        let later = clock.advance_past(Timestamp(5_000_000), 1_100 * SECOND, after(100));
+        assert_eq!(later, Timestamp(5_095_000), "it does not stand still, nor fall back");
+        let jumped = clock.advance_past(Timestamp(5_000_000), 9_999 * SECOND, after(101));
+        assert_eq!(jumped, Timestamp(5_096_050), "nor jump with the host");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::Options;
 use super::alerting::Notifier;
 use super::attributes::Kept;
 use super::clients::Clients;
+use super::clock::SharedClock;
 use super::history::{Doors, FurthestBehind};
 use super::indexer::Indexer;
 use super::room::Room;
@@ -29,6 +30,8 @@ pub(super) struct Core {
     pub(super) replication: Replication,
     /// The machine, for looking.
     pub(super) machine: MachineView,
+    /// What ages are told in.
+    pub(super) clock: SharedClock,
     pub(super) node_id: u64,
     pub(super) cluster_id: String,
     pub(super) indexer: Arc<Indexer>,

@@ -13,7 +13,6 @@ use crate::model::{GroupId, GroupName, HELD_MAX, QueueNo, Timestamp, TopicName};
 use crate::storage::Space;
 
 use super::clients::Members;
-use super::clock;
 use super::core::Core;
 use super::error::BrokerError;
 use super::handle::Broker;
@@ -203,7 +202,7 @@ impl Broker {
         findings.truncate(FINDINGS_MAX);
         Ok(Explanation {
             group: name.clone(),
-            at: clock::wall_time().max(machine.now()),
+            at: self.core.clock.now(&machine),
             blocked: findings.iter().any(|finding| finding.affects == Affects::All),
             members: members.count,
             findings,

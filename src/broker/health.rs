@@ -12,10 +12,10 @@ use super::handle::Broker;
 use super::views::{NodeView, Readiness};
 
 impl Broker {
-    /// The time now: that of the clock, and never before that of the log.
+    /// The time now, in log time: as ages are told, and what the broker stamps.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        super::clock::wall_time().max(self.core.machine.read(Machine::now))
+        self.core.clock.now(&self.core.machine.snapshot())
     }
 
     /// The node as pages and `/v1/version` show it.

@@ -88,7 +88,7 @@ impl Broker {
         let Some(behind) = self.core.behind.told() else {
             return machine.groups().next().is_none().then(Vec::new);
         };
-        let now = clock::wall_time().max(machine.now());
+        let now = self.core.clock.now(&machine);
         // One that was deleted since is not behind any more.
         let still_there = behind.into_iter().filter_map(|one| {
             let name = machine.group_by_id(one.group)?.name.clone();

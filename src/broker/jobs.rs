@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::machine::{Job, JobEnd, JobStep, Letter, Machine, RedriveOrder};
-use crate::model::{JobId, Millis, TopicName};
+use crate::machine::{Job, JobEnd, JobStep, Letter, RedriveOrder};
+use crate::model::{JobId, Millis, Timestamp, TopicName};
 
-use super::clock::{self, LogClock};
+use super::clock::LogClock;
 use super::error::BrokerError;
 use super::handle::Broker;
 use super::produce::no_room;
@@ -56,7 +56,9 @@ impl Broker {
     /// # Errors
     /// `JobNotFound`.
     pub fn job(&self, id: JobId) -> Result<JobView, BrokerError> {
-        let found = self.core.machine.read(|machine| machine.job(id).map(|job| job_view(machine, id, job)));
+        let machine = self.core.machine.snapshot();
+        let now = self.core.clock.now(&machine);
+        let found = machine.job(id).map(|job| job_view(now, id, job));
         found.ok_or(BrokerError::Refused(crate::machine::Refusal::JobNotFound(id)))
     }
 
@@ -64,15 +66,15 @@ impl Broker {
     #[must_use]
     pub fn jobs(&self, cursor: Option<JobId>, limit: usize) -> Page<JobView> {
         let machine = self.core.machine.snapshot();
+        let now = self.core.clock.now(&machine);
         let rows = machine.jobs_before(cursor);
-        Page::of(rows, limit, |(id, _)| id.to_string(), |(id, job)| job_view(&machine, id, job))
+        Page::of(rows, limit, |(id, _)| id.to_string(), |(id, job)| job_view(now, id, job))
     }
 }
 
-fn job_view(machine: &Machine, id: JobId, job: &Job) -> JobView {
+fn job_view(now: Timestamp, id: JobId, job: &Job) -> JobView {
     let ended_at = job.ended.map(|(_, at)| at);
-    let now = ended_at.unwrap_or_else(|| clock::wall_time().max(machine.now()));
-    let elapsed_ms = now.since(job.started_at);
+    let elapsed_ms = ended_at.unwrap_or(now).since(job.started_at);
     let (state, error) = match job.ended {
         None => ("running", None),
         Some((JobEnd::Done, _)) => ("done", None),

@@ -6,7 +6,6 @@ use crate::machine::{Dead, Group, Machine, ProducedAs, Topic};
 use crate::model::{GroupId, GroupName, MessageId, Position, TopicId, TopicName};
 
 use super::clients::Members;
-use super::clock;
 use super::error::BrokerError;
 use super::handle::Broker;
 use super::read::{self, Browsed, Logged, StoredMessage};
@@ -87,7 +86,7 @@ impl Broker {
     ) -> GroupView {
         let mut settings = (*group.settings).clone();
         settings.retry = Some(settings.retry());
-        let now = clock::wall_time().max(machine.now());
+        let now = self.core.clock.now(machine);
         let topics = group
             .settings
             .subscriptions

@@ -13,7 +13,6 @@ use crate::observe::{Exposition, add_process, series};
 use crate::replication::Replication;
 use crate::storage::Space;
 
-use super::clock;
 use super::core::Core;
 use super::error::BrokerError;
 use super::handle::Broker;
@@ -30,7 +29,7 @@ impl Broker {
     pub fn metrics(&self) -> Exposition {
         let core = &self.core;
         let machine = core.machine.snapshot();
-        let now = clock::wall_time().max(machine.now());
+        let now = core.clock.now(&machine);
         let mut out = Exposition::default();
         let mut budget = Budget::for_a_look();
         let seen = objects::Seen { machine: &machine, members: &core.clients.members(), now };

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle as Task;
 
-use crate::machine::Effects;
+use crate::machine::{Effects, Machine};
 use crate::model::WAITERS_MAX;
 use crate::observe::Traffic;
 use crate::replication::{AppliedBatch, Replication};
@@ -110,6 +110,7 @@ impl Running {
         let machine = replication.machine();
         indexer.note_applied(machine.applied().unwrap_or(0));
         let core = Arc::new(Core {
+            clock: clock::SharedClock::start(machine.read(Machine::now)),
             node_id: options.node_id,
             cluster_id: options.cluster_id.clone(),
             alerting: Notifier::new(options.alerting.clone()),

@@ -2,7 +2,6 @@
 
 use crate::model::{GroupName, TopicName};
 
-use super::clock;
 use super::error::BrokerError;
 use super::handle::Broker;
 use super::look::find_topic;
@@ -42,7 +41,7 @@ impl Broker {
             let subscription = group.settings.subscriptions.iter().find(|one| one.topic == *topic)?;
             Some((id, group, &subscription.filter))
         });
-        let now = clock::wall_time().max(machine.now());
+        let now = self.core.clock.now(&machine);
         let mut budget = Budget::for_a_look();
         Ok(Page::of(
             rows,

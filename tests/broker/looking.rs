@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use whimbrel::broker::{Broker, BrokerError, Search, Tail, TailFrom, TailRequest, TailRound, TailWhat};
-use whimbrel::machine::{Expected, NewMessage, SeekTo};
+use whimbrel::machine::{Draft, Expected, NewMessage, SeekTo};
 use whimbrel::model::{
     Filter, GroupName, GroupSettings, Message, Subscription, Timestamp, TopicName, TopicSettings,
 };
+use whimbrel::observe::history::{Measure, Subject, Window};
 use whimbrel::storage::index::IndexOptions;
 
 use crate::reads::{push_out, with_small_tail};
@@ -216,4 +217,36 @@ async fn an_idle_tail_does_nothing_and_a_stop_ends_it() {
         let round = tail.await.unwrap().unwrap();
         assert!(matches!(round, TailRound::Stopping), "{round:?}");
     }
+}
+
+/// A log that was written by a clock ahead of this host's: what waits ages all the same, on the curve and in the view.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_ages_while_the_log_is_ahead_of_the_wall_clock() {
+    let rig = Rig::start().await;
+    let broker = rig.broker();
+    let name: GroupName = "billing".parse().unwrap();
+    let subscription = Subscription { topic: topic(), filter: Filter::All };
+    let settings = GroupSettings { subscriptions: vec![subscription], ..GroupSettings::default() };
+    broker.put_group(name.clone(), settings, Expected::Anything, true).await.unwrap();
+    let machine = rig.replication.machine().snapshot();
+    let ahead = Timestamp(machine.now().0 + 3_600_000);
+    let mut draft = Draft::new(&machine, ahead, Box::new(|| 1));
+    draft.start_leadership(1);
+    rig.replication.propose(Arc::new(draft.finish().unwrap())).await.unwrap();
+    produce(&broker, "waits").await.unwrap();
+    // From here on nothing is stamped.
+    let subject = Subject::Group(name.clone());
+    let began = std::time::Instant::now();
+    loop {
+        let past = broker.history(&subject, &[Measure::LagSeconds], Window::TenMinutes).unwrap();
+        let oldest = past.curves.values(Measure::LagSeconds).iter().flatten().copied().fold(0.0, f32::max);
+        let lag_ms = broker.group(&name).unwrap().lag_ms();
+        assert!(oldest < 600.0 && lag_ms < 600_000, "{oldest} s, {lag_ms} ms: not by how far it is ahead");
+        if oldest > 1.0 && lag_ms > 1_000 {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{oldest} s, {lag_ms} ms");
+        a_moment().await;
+    }
+    rig.stop().await;
 }

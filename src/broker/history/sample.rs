@@ -57,9 +57,8 @@ impl Sampler {
     pub(super) fn sample(&mut self, broker: &Broker) {
         let core = &broker.core;
         let machine = core.machine.snapshot();
-        let wall = clock::wall_time();
         // Ages are told in log time, as everywhere; the curve runs on the wall clock, as its readers do.
-        let now = wall.max(machine.now());
+        let (wall, now) = (clock::wall_time(), core.clock.now(&machine));
         let is_roomy = machine.topics().nth(HISTORY_TOPICS_MAX).is_none()
             && machine.groups().nth(HISTORY_GROUPS_MAX).is_none();
         // With room for all there is nothing to weigh, and what is new is remembered from its first second on.
