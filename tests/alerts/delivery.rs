@@ -124,7 +124,7 @@ async fn a_preview_counts_from_what_was_and_says_what_it_cannot_know() {
     let found = || rig.broker().preview_rule(&rule).unwrap();
     until(|| async { found().times == Some(1) }, || format!("{:?}", found())).await;
     let preview = found();
-    assert_eq!((preview.objects, preview.fired.len()), (1, 1), "{preview:?}");
+    assert_eq!((preview.objects, preview.concerned, preview.fired.len()), (1, 1, 1), "{preview:?}");
     assert_eq!(preview.fired[0].group.as_deref(), Some("g"));
     assert!(preview.fired[0].intervals[0].until.is_none(), "it would fire now");
     assert!(preview.from.is_some_and(|from| from <= preview.fired[0].intervals[0].from));
@@ -135,5 +135,28 @@ async fn a_preview_counts_from_what_was_and_says_what_it_cannot_know() {
     let blind = read_rule(serde_json::json!({"metric": "in_flight_seconds", "threshold": 1}));
     let preview = rig.broker().preview_rule(&blind).unwrap();
     assert_eq!((preview.times, preview.caveats.len()), (None, 1), "{preview:?}");
+    rig.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_says_of_how_many_groups_it_knows_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut rig = Rig::start(directory.path(), &WATCHING).await;
+    rig.calls.expect(201, "PUT", "/v1/topics/t", &serde_json::json!({"queues": 1})).await;
+    let group = serde_json::json!({"subscriptions": [{"topic": "t"}]});
+    for number in 0..52 {
+        rig.calls.expect(201, "PUT", &format!("/v1/groups/g{number}"), &group).await;
+    }
+    let rule = read_rule(serde_json::json!({"metric": "dead_letters", "threshold": 0, "op": ">="}));
+    let found = || rig.broker().preview_rule(&rule).unwrap();
+    until(|| async { found().objects == 50 }, || format!("{:?}", found())).await;
+    let preview = found();
+    assert_eq!((preview.concerned, preview.times, preview.fired.len()), (52, Some(50), 50));
+    assert!(preview.caveats.iter().any(|caveat| caveat.contains("50 at most")), "{preview:?}");
+    let mut one = rule.clone();
+    one.selector = serde_json::from_value(serde_json::json!({"group": preview.fired[0].group})).unwrap();
+    let preview = rig.broker().preview_rule(&one).unwrap();
+    assert_eq!((preview.objects, preview.concerned), (1, 1));
+    assert!(!preview.caveats.iter().any(|caveat| caveat.contains("50 at most")), "none was left out");
     rig.node.stop().await;
 }

@@ -37,6 +37,7 @@ async fn make_rule(page: &Page) {
     page.fill("#rule input[name=threshold]", "1").await;
     page.follow("#rule button[value=review]").await;
     page.wait_for_text("#preview", "0 times").await;
+    page.wait_for_text("#preview", "of the 1 objects").await;
     page.wait_for_text("#diff", "for_ms").await;
     page.follow("#rule button[value=save]").await;
     page.wait_for_text("main [role=status]", "Done").await;

@@ -47,6 +47,7 @@ pub(super) async fn rule(State(api): State<Api>, call: Call, body: Body) -> Answ
     out.maybe_number(found.times.map(|times| times as u64));
     out.number_field("down_ms", found.down_ms);
     out.number_field("objects", found.objects as u64);
+    out.number_field("concerned", found.concerned as u64);
     out.key("fired");
     out.open_list();
     for object in &found.fired {

@@ -8,7 +8,7 @@ use tokio::sync::SemaphorePermit;
 use crate::broker::clock;
 use crate::broker::error::BrokerError;
 use crate::broker::handle::Broker;
-use crate::machine::{Group, Machine};
+use crate::machine::Group;
 use crate::model::alert::{AlertMetric, AlertRule};
 use crate::model::{ALERT_PREVIEWS_MAX, Millis, Timestamp};
 use crate::observe::history::{Curves, Measure, Subject, SubjectKind, Window};
@@ -18,9 +18,6 @@ use super::Notifier;
 
 /// How far back a preview looks: 24 hours.
 const BACK_MS: Millis = 86_400_000;
-
-/// Most objects that are named; the others are counted.
-const NAMED_MAX: usize = 50;
 
 /// What a rule would have done.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,7 +33,9 @@ pub struct RulePreview {
     pub down_ms: Millis,
     /// How many objects were looked at.
     pub objects: usize,
-    /// Those of which it would have fired, at most 50, the most often first.
+    /// How many objects the rule is about. More than were looked at when history does not remember all of them.
+    pub concerned: usize,
+    /// All of which it would have fired, the most often first; no more than `HISTORY_GROUPS_MAX`.
     pub fired: Vec<PreviewedObject>,
     /// In what this differs from what the rule would do now, in sentences for people.
     pub caveats: Vec<&'static str>,
@@ -89,27 +88,32 @@ impl Broker {
         let mut found = RulePreview { until, times: Some(0), caveats: vec![STEPS], ..RulePreview::default() };
         found.caveats.extend(caveat);
         let machine = self.core.machine.snapshot();
-        if kind == SubjectKind::Group
-            && self.core.remembered().subjects(kind).count() < machine.groups().count()
-        {
-            found.caveats.push(FIFTY);
-        }
+        found.concerned = match kind {
+            SubjectKind::Group => machine.groups().filter(|(_, group)| takes(rule, group)).count(),
+            SubjectKind::Node | SubjectKind::Topic => 1,
+        };
         let since = Timestamp(until.0.saturating_sub(BACK_MS));
         let coarse = self.history_of_all(kind, &recipe.measures(), Window::SevenDays);
         let mut fine = self.history_of_all(kind, &recipe.measures(), Window::SixHours).into_iter();
         // Read last: what is known of an object is then not newer than that the node ran.
         let ran = self.ran(since);
         found.down_ms = ran.down_ms;
+        let mut remembered = 0;
         for (subject, coarse) in coarse {
             let Some((_, fine)) = fine.find(|(other, _)| *other == subject) else { continue };
-            if takes(&machine, rule, &subject) {
-                let mut points = recipe.points(&coarse, &fine, since);
-                points.retain(|point| ran.holds(point));
-                found.take_in(&subject, values(recipe, &points, rule.window_ms), rule);
+            let is_passed_over = |name| machine.group(name).is_none_or(|(_, group)| !takes(rule, group));
+            if matches!(&subject, Subject::Group(name) if is_passed_over(name)) {
+                continue;
             }
+            remembered += 1;
+            let mut points = recipe.points(&coarse, &fine, since);
+            points.retain(|point| ran.holds(point));
+            found.take_in(&subject, values(recipe, &points, rule.window_ms), rule);
+        }
+        if remembered < found.concerned {
+            found.caveats.push(FIFTY);
         }
         found.fired.sort_by_key(|object| std::cmp::Reverse(object.intervals.len()));
-        found.fired.truncate(NAMED_MAX);
         Ok(found)
     }
 
@@ -178,14 +182,10 @@ impl RulePreview {
     }
 }
 
-/// Whether a rule looks at this object: of a group, whether it looks at the group in one of its topics.
-fn takes(machine: &Machine, rule: &AlertRule, subject: &Subject) -> bool {
-    let Subject::Group(name) = subject else { return true };
-    let topics_of = |group: &Group| {
-        let mut topics = group.settings.subscriptions.iter().map(|one| one.topic.as_str());
-        topics.any(|topic| rule.selector.takes(Some(topic), Some(name.as_str())))
-    };
-    machine.group(name).is_some_and(|(_, group)| topics_of(group))
+/// Whether a rule looks at a group in one of its topics.
+fn takes(rule: &AlertRule, group: &Group) -> bool {
+    let mut topics = group.settings.subscriptions.iter().map(|one| one.topic.as_str());
+    topics.any(|topic| rule.selector.takes(Some(topic), Some(group.name.as_str())))
 }
 
 /// Something that is known of the node in every sample, and so whenever it runs.
@@ -361,6 +361,7 @@ mod tests {
         let found = recipe.points(&coarse, &fine, at(200));
         assert_eq!(found.first().map(|(end, ..)| *end), Some(at(240)), "nothing older than it looks back");
     }
+
     #[test]
     fn what_is_not_known_of_the_node_is_time_in_which_it_was_down() {
         let column = |measure, known: &[bool]| {

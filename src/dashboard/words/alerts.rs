@@ -65,6 +65,9 @@ texts! {
         would_have: "It would have fired {0} times in the last 24 hours.", "过去 24 小时内会触发 {0} 次。";
         would_unknown: "The history does not hold what this rule measures.", "历史数据中没有该规则的指标。";
         known_from: "The history goes back to {0}.", "历史数据始于 {0}。";
+        looked_at:
+            "Looked at: {0} of the {1} objects that the rule is about.",
+            "已查看该规则涉及的 {1} 个对象中的 {0} 个。";
         was_down:
             "For {0} of that the node was down, or its history was lost; that time is left out.",
             "其中 {0} 节点未运行或历史数据丢失，这段时间不计入。";
