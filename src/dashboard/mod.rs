@@ -35,6 +35,7 @@ mod csrf;
 mod dead_letters;
 mod desk;
 mod docs;
+mod editor;
 mod fields;
 mod find;
 mod form;

@@ -24,8 +24,21 @@ async fn a_topic(page: &Page, house: &mut House) {
     page.fill("input[name=name]", "parcels").await;
     page.follow("main form button.main").await;
     page.wait_for_text("h1", "parcels").await;
-    // What would change is told first, and only then it can be saved.
-    assert_eq!(page.count("#settings button[value=save]").await, 0);
+    // A field for each setting; what would change is told first, and only then it can be saved.
+    assert_eq!(page.count("#fields button[value=save]").await, 0);
+    page.fill("#fields input[name=max_age_ms]", "2d12h").await;
+    page.fill("#fields input[name=queues]", "5 or so").await;
+    page.follow("#fields button[value=review]").await;
+    refused(page, "queues: invalid digit").await;
+    assert_eq!(page.evaluate("document.querySelector('#fields [name=max_age_ms]').value").await, "2d12h");
+    page.fill("#fields input[name=queues]", "4").await;
+    page.follow("#fields button[value=review]").await;
+    page.wait_for_text("#diff", "216000000").await;
+    page.follow("#fields button[value=save]").await;
+    page.wait_for_text("main > [role=status]", "Done").await;
+    assert_eq!(setting(house, "/v1/topics/parcels", "max_age_ms").await, 216_000_000);
+    // The same as JSON.
+    page.click("#fields + details summary").await;
     page.fill("#settings textarea", r#"{"queues": 8}"#).await;
     page.follow("#settings button[value=review]").await;
     page.wait_for_text("#diff", "queues").await;
@@ -51,6 +64,7 @@ async fn a_topic(page: &Page, house: &mut House) {
     page.wait_for_text("[role=status]", "Done").await;
     assert_eq!(setting(house, "/v1/topics/parcels", "queues").await, 8);
     // What the broker refuses stays in the form.
+    page.click("#fields + details summary").await;
     page.fill("#settings textarea", r#"{"queues": 0}"#).await;
     page.follow("#settings button[value=review]").await;
     refused(page, "must be 1 to 256").await;
@@ -78,6 +92,19 @@ async fn a_group(page: &Page, house: &mut House) {
     page.follow("#pause").await;
     page.wait_for_text("[role=status]", "Done").await;
     assert_eq!(setting(house, "/v1/groups/shipping", "paused").await, false);
+    page.fill("#fields textarea", "orders tag: eu || us\nparcels").await;
+    page.fill("#fields input[name=retry]", "1s 5s").await;
+    page.follow("#fields button[value=review]").await;
+    page.wait_for_text("#diff", "subscriptions").await;
+    page.follow("#fields button[value=save]").await;
+    refused(page, "name topic 'parcels', which does not exist").await;
+    page.fill("#fields textarea", "orders").await;
+    page.follow("#fields button[value=review]").await;
+    page.wait_for_text("#diff", "retry").await;
+    page.follow("#fields button[value=save]").await;
+    page.wait_for_text("main > [role=status]", "Done").await;
+    let retry = setting(house, "/v1/groups/shipping", "retry").await;
+    assert_eq!(retry, json!({"kind": "table", "steps_ms": [1000, 5000]}));
     // Looked at before it moves.
     let lag = |group: &Value| group[0]["lag"].as_u64().unwrap();
     let before = lag(&setting(house, "/v1/groups/shipping", "topics").await);

@@ -12,12 +12,12 @@ use super::seek::{self, SeekForm};
 use crate::broker::{Broker, BrokerError, ClientView, Deaths, Explanation, Failures, GroupTopicView};
 use crate::dashboard::chart::{self, Charts};
 use crate::dashboard::desk::Desk;
+use crate::dashboard::editor::{self, Edited, Editor, InputValue};
 use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::{self, filters};
 use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::named::Named;
-use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Objects;
 use crate::machine::Expected;
@@ -67,7 +67,7 @@ struct GroupPage {
     members: Vec<ClientView>,
     /// Not for a part that renews itself: it reads a part of the log.
     past: Option<Past>,
-    form: SettingsForm,
+    editor: Editor,
     seek: SeekForm,
     /// Places that it may be moved to.
     places: [(&'static str, &'static str); 4],
@@ -163,7 +163,7 @@ async fn show(State(desk): State<Desk>, Named(name): Named<GroupName>, visit: Vi
 /// Forms as they were sent.
 #[derive(Default)]
 struct Forms {
-    settings: Option<SettingsForm>,
+    settings: Option<Editor>,
     seek: SeekForm,
 }
 
@@ -205,12 +205,12 @@ fn page(
         explanation: broker.explain(name)?,
         members: broker.clients(None, Some(name), MEMBERS_MAX).rows,
         past: if visit.renews { None } else { Some(Past::of(broker, name)?) },
-        form: match forms.settings {
-            Some(form) => form,
+        editor: match forms.settings {
+            Some(editor) => editor,
             // As they were set: a view also tells what an unset one comes to, and that is not to be saved.
             None => {
                 let (settings, version) = broker.group_settings(name)?;
-                SettingsForm::of(&*settings, version)
+                Editor::of(&*settings, version, visit.lang)
             }
         },
         seek: forms.seek,
@@ -230,18 +230,17 @@ fn page(
 async fn save(State(desk): State<Desk>, Named(name): Named<GroupName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
     let (path, broker) = (page_of(&name), &desk.broker);
-    let read = settings::read(&fields, GroupSettings::check);
     let present = || {
         let (settings, version) = broker.group_settings(&name).ok()?;
         Some((GroupSettings::clone(&settings), version))
     };
     let put = |settings, expected| broker.put_group(name.clone(), settings, expected, true);
-    let (visit, form) = match settings::submit(&fields, read, present, put).await {
-        Submitted::Saved => return visit.lead_on(&path),
-        Submitted::Shown(_, form) => (visit.at(path).with_found("diff"), form),
-        Submitted::Refused(error, form, _) => (visit.again(path, Fields::default(), &error), form),
+    let (visit, editor) = match editor::submit(&fields, (visit.lang, broker.now()), present, put).await {
+        Edited::Saved => return visit.lead_on(&path),
+        Edited::Shown(editor) => (visit.at(path).with_found("diff"), editor),
+        Edited::Refused(error, editor) => (visit.again(path, Fields::default(), &error), editor),
     };
-    shown(&desk, visit, name, Forms { settings: Some(form), ..Forms::default() }).await
+    shown(&desk, visit, name, Forms { settings: Some(editor), ..Forms::default() }).await
 }
 
 async fn pause(State(desk): State<Desk>, Named(name): Named<GroupName>, form: Form) -> Response {

@@ -1,8 +1,10 @@
 //! Topics and groups: lists, one of each, and the forms that change them.
 
 mod cells;
+mod group_form;
 mod groups;
 mod seek;
+mod topic_form;
 mod topics;
 
 use axum::Router;

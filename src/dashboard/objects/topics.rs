@@ -10,12 +10,12 @@ use super::ROWS;
 use crate::broker::{Broker, BrokerError, SubscriberView, TopicView};
 use crate::dashboard::chart::{self, Charts};
 use crate::dashboard::desk::Desk;
+use crate::dashboard::editor::{self, Edited, Editor, InputValue};
 use crate::dashboard::fields::{Fields, address};
 use crate::dashboard::form::{Form, confirmed};
 use crate::dashboard::format::filters;
 use crate::dashboard::frame::{Frame, Section};
 use crate::dashboard::named::Named;
-use crate::dashboard::settings::{self, SettingsForm, Submitted};
 use crate::dashboard::visit::{FormError, Visit};
 use crate::dashboard::words::Objects;
 use crate::machine::Expected;
@@ -68,7 +68,7 @@ struct TopicPage {
     groups: Vec<SubscriberView>,
     first_groups: Option<String>,
     next_groups: Option<String>,
-    form: SettingsForm,
+    editor: Editor,
     /// Where the forms go.
     save_to: String,
     delete_at: String,
@@ -143,9 +143,9 @@ async fn show(State(desk): State<Desk>, Named(name): Named<TopicName>, visit: Vi
     shown(&desk, visit, name, None).await
 }
 
-/// The page of a topic, with a form as it was sent if there is one.
-async fn shown(desk: &Desk, visit: Visit, name: TopicName, form: Option<SettingsForm>) -> Response {
-    let gather = move |broker: &Broker, frame, visit: &Visit| page(broker, frame, visit, (&name, form));
+/// The page of a topic, with its settings as they were sent if they were.
+async fn shown(desk: &Desk, visit: Visit, name: TopicName, editor: Option<Editor>) -> Response {
+    let gather = move |broker: &Broker, frame, visit: &Visit| page(broker, frame, visit, (&name, editor));
     visit.show(desk, Section::Topics, gather).await
 }
 
@@ -153,7 +153,7 @@ fn page(
     broker: &Broker,
     frame: Frame,
     visit: &Visit,
-    (name, form): (&TopicName, Option<SettingsForm>),
+    (name, editor): (&TopicName, Option<Editor>),
 ) -> Result<TopicPage, BrokerError> {
     let words = Objects::of(visit.lang);
     let topic = broker.topic(name)?;
@@ -173,7 +173,7 @@ fn page(
         next_groups: next.map(|next| address(&path, [(GROUPS_AFTER, Some(next))])),
         save_to: format!("{path}/settings"),
         delete_at: format!("{path}/delete"),
-        form: form.unwrap_or_else(|| SettingsForm::of(&topic.settings, topic.version)),
+        editor: editor.unwrap_or_else(|| Editor::of(&topic.settings, topic.version, visit.lang)),
         topic,
     })
 }
@@ -181,14 +181,13 @@ fn page(
 async fn save(State(desk): State<Desk>, Named(name): Named<TopicName>, form: Form) -> Response {
     let Form { fields, visit, .. } = form;
     let (path, broker) = (page_of(&name), &desk.broker);
-    let read = settings::read(&fields, TopicSettings::check);
     let present = || broker.topic_settings(&name).ok();
     let put = |settings, expected| broker.put_topic(name.clone(), settings, expected);
-    match settings::submit(&fields, read, present, put).await {
-        Submitted::Saved => visit.lead_on(&path),
-        Submitted::Shown(_, form) => shown(&desk, visit.at(path).with_found("diff"), name, Some(form)).await,
-        Submitted::Refused(error, form, _) => {
-            shown(&desk, visit.again(path, Fields::default(), &error), name, Some(form)).await
+    match editor::submit(&fields, (visit.lang, broker.now()), present, put).await {
+        Edited::Saved => visit.lead_on(&path),
+        Edited::Shown(editor) => shown(&desk, visit.at(path).with_found("diff"), name, Some(editor)).await,
+        Edited::Refused(error, editor) => {
+            shown(&desk, visit.again(path, Fields::default(), &error), name, Some(editor)).await
         }
     }
 }

@@ -60,7 +60,6 @@ texts! {
         no_data_hint: "keep: as it is; ok: all is well; alert: as if it held", "keep：保持不变；ok：视为正常；alert：视为满足条件";
         summary_hint: "what people are told; value, topic and group can be filled in, see the documentation", "通知内容，可填入 value、topic、group，详见文档";
         is_on: "evaluated", "启用";
-        as_json: "All of it as JSON", "完整规则（JSON）";
         open: "Open", "打开";
         would_have: "It would have fired {0} times in the last 24 hours.", "过去 24 小时内会触发 {0} 次。";
         would_unknown: "The history does not hold what this rule measures.", "历史数据中没有该规则的指标。";
