@@ -45,7 +45,7 @@ impl Broker {
         loop {
             let text = error.to_string();
             if text != told {
-                tracing::error!(%error, "alerting is not as the configuration file says; it is tried again until it is");
+                tracing::error!(%error, "alerting is not as the configuration file says; this is tried again");
                 told = text;
             }
             tokio::select! {

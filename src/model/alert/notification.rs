@@ -105,8 +105,8 @@ impl Delivery {
         self.taken_at.or(self.last_at.filter(|_| self.is_delivered))
     }
 
-    /// As it is when somebody wants it sent again at `now`. That it had arrived is kept: else its receiver would look as
-    /// if it had never taken it.
+    /// As it is when somebody wants it sent again at `now`. That it had arrived is kept: else its receiver would look
+    /// as if it had never taken it.
     #[must_use]
     pub fn again(&self, now: Timestamp) -> Delivery {
         Delivery {

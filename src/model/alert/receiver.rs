@@ -133,8 +133,8 @@ fn check_url(url: &str) -> Result<(), String> {
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
-        let text = "must not hold a name and password, which would not be sent: 'secret' signs what a webhook gets, and \
-                    a token may stand in the path or query, which are never shown";
+        let text = "must not hold a name and password, which would not be sent: 'secret' signs what a webhook gets, \
+                    and a token may stand in the path or query, which are never shown";
         return Err(text.to_owned());
     }
     let (host, port) = match authority.rfind(']') {
