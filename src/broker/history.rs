@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::{GroupName, Millis};
-use crate::observe::history::{Curves, History, Measure, Subject, SubjectKind, Window};
+use crate::observe::history::{Curves, History, Incarnation, Measure, Subject, SubjectKind, Window};
 use crate::storage::Space;
 
 use super::clock;
@@ -108,13 +108,13 @@ impl Broker {
         window: Window,
     ) -> Result<Remembered, BrokerError> {
         let machine = self.core.machine.snapshot();
-        match subject {
-            Subject::Node => {}
-            Subject::Topic(name) => drop(find_topic(&machine, name)?),
-            Subject::Group(name) => drop(find_group(&machine, name)?),
-        }
+        let of = match subject {
+            Subject::Node => Incarnation::Node,
+            Subject::Topic(name) => Incarnation::Topic(find_topic(&machine, name)?.0),
+            Subject::Group(name) => Incarnation::Group(find_group(&machine, name)?.0),
+        };
         let now = clock::wall_time();
-        let found = self.core.remembered().curves(subject, measures, window, now);
+        let found = self.core.remembered().curves(of, measures, window, now);
         Ok(Remembered {
             kept: found.is_some() || *subject == Subject::Node,
             curves: found.unwrap_or_else(|| Curves::empty(measures, window, now)),
@@ -122,7 +122,7 @@ impl Broker {
     }
 
     /// The past of every remembered object of a kind, for whoever wants to know what a rule would have said. At most
-    /// `HISTORY_TOPICS_MAX` or `HISTORY_GROUPS_MAX`; one of the node.
+    /// `HISTORY_TOPICS_MAX` or `HISTORY_GROUPS_MAX`, by name; one of the node.
     #[must_use]
     pub fn history_of_all(
         &self,
@@ -130,10 +130,18 @@ impl Broker {
         measures: &[Measure],
         window: Window,
     ) -> Vec<(Subject, Curves)> {
+        let machine = self.core.machine.snapshot();
+        let subject = |of: Incarnation| match of {
+            Incarnation::Node => Some(Subject::Node),
+            Incarnation::Topic(id) => Some(Subject::Topic(machine.topic_by_id(id)?.name.clone())),
+            Incarnation::Group(id) => Some(Subject::Group(machine.group_by_id(id)?.name.clone())),
+        };
         let now = clock::wall_time();
         let history = self.core.remembered();
-        let curves = |subject: &Subject| history.curves(subject, measures, window, now);
-        history.subjects(kind).filter_map(|subject| Some((subject.clone(), curves(subject)?))).collect()
+        let past = |of: Incarnation| Some((subject(of)?, history.curves(of, measures, window, now)?));
+        let mut found: Vec<(Subject, Curves)> = history.remembered(kind).filter_map(past).collect();
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        found
     }
 
     /// Has samples count connections and WebSockets with this; the first one told stays.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use whimbrel::node::Node;
 
-use super::{call, serve_args};
+use super::{call, client, serve_args};
 
 /// How long something may take that takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,6 +126,36 @@ async fn a_subscription_that_is_made_again_is_no_burst() {
         subscribe("orders");
         two_more(known());
         assert_eq!(sum(), before, "nothing was delivered since");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_again_under_a_name_has_no_past() {
+    let directory = tempfile::tempdir().unwrap();
+    with_node_at(directory.path(), |to| {
+        // A rate is the difference of two samples: the first one has to be there.
+        until(|| column(&history(to, ""), "log_bytes").last().copied().flatten());
+        for (path, settings, series) in [
+            ("/v1/topics/orders", "{}", "produced_messages_per_s"),
+            ("/v1/groups/billing", "{\"subscriptions\": [{\"topic\": \"orders\"}]}", "lag_messages"),
+        ] {
+            let query = path.replace("/v1/topics/", "topic=").replace("/v1/groups/", "group=");
+            call(to, &format!("PUT {path}"), settings);
+            call(to, "POST /v1/topics/orders/messages", "paid");
+            peak(to, &query, series);
+            let steps = || column(&history(to, &query), series).len();
+            until(|| (steps() > 3).then_some(()));
+            let deleted = client::send(to, ("DELETE", path), &[], b"");
+            assert_eq!(deleted.status, 204, "{path}");
+            call(to, &format!("PUT {path}"), settings);
+            until(|| {
+                let found = history(to, &query);
+                // Neither before the next sample nor after it.
+                assert!(column(&found, series).len() < 3, "{found}");
+                found["kept"].as_bool().filter(|kept| *kept)
+            });
+        }
     })
     .await;
 }

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use crate::broker::clock;
 use crate::broker::handle::Broker;
-use crate::machine::{Group, Machine, Topic};
+use crate::machine::{Group, Machine};
 use crate::model::{
     Distribution, GroupId, HISTORY_GROUPS_MAX, HISTORY_TOPICS_MAX, Timestamp, TopicId, WAITERS_MAX,
 };
-use crate::observe::history::{Measure, Subject, SubjectKind};
+use crate::observe::history::{Incarnation, Measure, SubjectKind};
 use crate::observe::{OfSubscription as Of, OfTopic, Reading, Table, Traffic};
 
 use super::walk::Walk;
@@ -90,9 +90,9 @@ impl Sampler {
         self.before = Some(Before { at: taken, newest, totals, speed });
         core.behind.tell(self.walk.furthest_behind());
         let mut history = core.remembered();
-        history.note(wall, &Subject::Node, &node);
-        for (subject, values) in &objects {
-            history.note(wall, subject, values);
+        history.note(wall, Incarnation::Node, &node);
+        for (of, values) in &objects {
+            history.note(wall, *of, values);
         }
     }
 
@@ -102,21 +102,20 @@ impl Sampler {
         broker: &Broker,
         machine: &Machine,
         (now, since): (Timestamp, Option<(Newest, f64)>),
-    ) -> Vec<(Subject, Vec<(Measure, f32)>)> {
-        let remembered: Vec<Subject> = {
+    ) -> Vec<(Incarnation, Vec<(Measure, f32)>)> {
+        let remembered: Vec<Incarnation> = {
             let history = broker.core.remembered();
-            let of = |kind| history.subjects(kind).cloned();
+            let of = |kind| history.remembered(kind);
             of(SubjectKind::Topic).chain(of(SubjectKind::Group)).collect()
         };
         let traffic = &broker.core.traffic;
         let (topics, groups) = (std::mem::take(&mut self.topics), std::mem::take(&mut self.groups));
         let mut objects = Vec::with_capacity(remembered.len());
-        for subject in remembered {
+        for of in remembered {
             let mut values = Vec::new();
-            match &subject {
-                Subject::Node => {}
-                Subject::Topic(name) => {
-                    let Some((id, _)) = machine.topic(name) else { continue };
+            match of {
+                Incarnation::Node => {}
+                Incarnation::Topic(id) => {
                     let after = traffic.topics.reading(&id);
                     if let Some((then, elapsed)) = since
                         && let Some(grown) = Reading::grown(topics.get(&id), after.as_ref(), then.topics)
@@ -125,8 +124,8 @@ impl Sampler {
                     }
                     self.topics.extend(after.map(|after| (id, after)));
                 }
-                Subject::Group(name) => {
-                    let Some((id, group)) = machine.group(name) else { continue };
+                Incarnation::Group(id) => {
+                    let Some(group) = machine.group_by_id(id) else { continue };
                     values = self.walk.of_group(id, now);
                     let after = readings(traffic, machine, (id, group));
                     if let Some((then, elapsed)) = since
@@ -137,7 +136,7 @@ impl Sampler {
                     self.groups.extend(after.into_iter().filter_map(|(key, after)| Some((key, after?))));
                 }
             }
-            objects.push((subject, values));
+            objects.push((of, values));
         }
         objects
     }
@@ -152,15 +151,15 @@ impl Sampler {
         for ((_, group), count) in by_object(&traffic.subscriptions, Of::DeliveredMessages as usize) {
             *delivered.entry(group).or_default() += count;
         }
-        let topic = |(id, topic): (TopicId, &Topic)| {
-            (Subject::Topic(topic.name.clone()), growth(&id, (&self.produced, &produced)))
-        };
-        let topics: Vec<(Subject, u64)> = machine.topics().map(topic).collect();
-        let group = |(id, group): (GroupId, &Group)| {
+        let topics: Vec<(Incarnation, u64)> = machine
+            .topics()
+            .map(|(id, _)| (Incarnation::Topic(id), growth(&id, (&self.produced, &produced))))
+            .collect();
+        let group = |(id, _): (GroupId, &Group)| {
             let weight = growth(&id, (&self.delivered, &delivered)).saturating_add(self.walk.lag(id));
-            (Subject::Group(group.name.clone()), weight)
+            (Incarnation::Group(id), weight)
         };
-        let groups: Vec<(Subject, u64)> = machine.groups().map(group).collect();
+        let groups: Vec<(Incarnation, u64)> = machine.groups().map(group).collect();
         let mut history = broker.core.remembered();
         history.choose(SubjectKind::Topic, &topics);
         history.choose(SubjectKind::Group, &groups);

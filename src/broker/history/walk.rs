@@ -12,7 +12,7 @@ use crate::broker::handle::Broker;
 use crate::broker::tally::Budget;
 use crate::machine::{Group, Machine};
 use crate::model::{GroupId, GroupName, Timestamp};
-use crate::observe::history::{Measure, Subject, SubjectKind};
+use crate::observe::history::{Incarnation, Measure, SubjectKind};
 
 use super::sample::{as_value, wide};
 
@@ -73,13 +73,12 @@ impl Walk {
         }
         let until = Instant::now() + LOOK_FOR;
         let mut budget = Budget::for_a_look();
-        let remembered: Vec<Subject> =
-            broker.core.remembered().subjects(SubjectKind::Group).cloned().collect();
-        for subject in &remembered {
-            if let Subject::Group(name) = subject
-                && let Some(found) = machine.group(name)
+        let remembered: Vec<Incarnation> = broker.core.remembered().remembered(SubjectKind::Group).collect();
+        for of in remembered {
+            if let Incarnation::Group(id) = of
+                && let Some(group) = machine.group_by_id(id)
             {
-                self.see(broker, machine, found, (now, &mut budget));
+                self.see(broker, machine, (id, group), (now, &mut budget));
             }
         }
         let after = self.after.take();

@@ -4,16 +4,16 @@
 
 use crc32c::crc32c;
 
-use crate::model::wire::{DecodeError, Reader, put_count, put_fixed, put_number, put_text};
-use crate::model::{HISTORY_GROUPS_MAX, HISTORY_TOPICS_MAX};
+use crate::model::wire::{DecodeError, Reader, put_count, put_fixed, put_number};
+use crate::model::{GroupId, HISTORY_GROUPS_MAX, HISTORY_TOPICS_MAX, TopicId};
 
-use super::measure::{Subject, SubjectKind};
+use super::measure::{Incarnation, SubjectKind};
 use super::ring::{Ring, Track};
 use super::{History, Measure};
 
 const MAGIC: &[u8; 8] = b"WHIMHIST";
 /// The layout. The columns have a sum of their own, so new measures need no new version.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const HEADER_BYTES: usize = 40;
 
 /// Why a file is not used.
@@ -39,9 +39,10 @@ impl History {
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         put_count(&mut body, self.tracks.len());
-        for (subject, track) in &self.tracks {
-            body.push(kind_byte(subject.kind()));
-            put_text(&mut body, subject.name().unwrap_or_default());
+        for (of, track) in &self.tracks {
+            let (kind, number) = kind_and_number(*of);
+            body.push(kind);
+            put_number(&mut body, number);
             track.rings.iter().for_each(|ring| put_ring(&mut body, ring));
         }
         let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
@@ -71,15 +72,15 @@ impl History {
         let mut body = Reader::new(body);
         let mut history = History::default();
         for _ in 0..body.count(2)? {
-            let subject = subject(body.byte()?, body.text()?)?;
-            let mut track = Track::new(subject.kind());
+            let of = incarnation(body.byte()?, body.number()?)?;
+            let mut track = Track::new(of.kind());
             for ring in &mut track.rings {
                 read_ring(&mut body, ring)?;
             }
-            history.tracks.insert(subject, track);
+            history.tracks.insert(of, track);
         }
         body.finish()?;
-        let too_many = |kind, most| history.subjects(kind).count() > most;
+        let too_many = |kind, most| history.remembered(kind).count() > most;
         if too_many(SubjectKind::Topic, HISTORY_TOPICS_MAX)
             || too_many(SubjectKind::Group, HISTORY_GROUPS_MAX)
         {
@@ -96,20 +97,20 @@ fn columns() -> u64 {
     u64::from(crc32c(names.join("\n").as_bytes()))
 }
 
-fn kind_byte(kind: SubjectKind) -> u8 {
-    match kind {
-        SubjectKind::Node => 0,
-        SubjectKind::Topic => 1,
-        SubjectKind::Group => 2,
+fn kind_and_number(of: Incarnation) -> (u8, u32) {
+    match of {
+        Incarnation::Node => (0, 0),
+        Incarnation::Topic(TopicId(number)) => (1, number),
+        Incarnation::Group(GroupId(number)) => (2, number),
     }
 }
 
-fn subject(kind: u8, name: &str) -> Result<Subject, Unusable> {
-    let not_a_name = |_| Unusable::Damaged("a name that cannot be one");
-    match kind {
-        0 => Ok(Subject::Node),
-        1 => name.parse().map(Subject::Topic).map_err(not_a_name),
-        2 => name.parse().map(Subject::Group).map_err(not_a_name),
+fn incarnation(kind: u8, number: u64) -> Result<Incarnation, Unusable> {
+    let number = u32::try_from(number).map_err(|_| Unusable::Damaged("a number that no object has"))?;
+    match (kind, number) {
+        (0, 0) => Ok(Incarnation::Node),
+        (1, number) => Ok(Incarnation::Topic(TopicId(number))),
+        (2, number) => Ok(Incarnation::Group(GroupId(number))),
         _ => Err(Unusable::Damaged("an object of an unknown kind")),
     }
 }
@@ -143,17 +144,22 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
 
+    const GROUP: Incarnation = Incarnation::Group(GroupId(300));
+
     fn at(second: u64) -> Timestamp {
         Timestamp(1_790_000_000_000 + second * 1_000)
     }
 
     fn filled() -> History {
         let mut history = History::default();
-        let group = Subject::Group("billing".parse().unwrap());
-        history.choose(SubjectKind::Group, &[(group.clone(), 1)]);
+        history.choose(SubjectKind::Group, &[(GROUP, 1)]);
         for second in (0..130).filter(|second| *second != 77) {
-            history.note(at(second), &Subject::Node, &[(Measure::LagMessages, 3.5), (Measure::Waiters, 1.0)]);
-            history.note(at(second), &group, &[(Measure::LagSeconds, 0.25)]);
+            history.note(
+                at(second),
+                Incarnation::Node,
+                &[(Measure::LagMessages, 3.5), (Measure::Waiters, 1.0)],
+            );
+            history.note(at(second), GROUP, &[(Measure::LagSeconds, 0.25)]);
         }
         history
     }
@@ -163,13 +169,12 @@ mod tests {
         let before = filled();
         let bytes = before.encode();
         let after = History::decode(&bytes).unwrap();
-        let group = Subject::Group("billing".parse().unwrap());
-        for (subject, measure) in [(Subject::Node, Measure::LagMessages), (group, Measure::LagSeconds)] {
+        for (of, measure) in [(Incarnation::Node, Measure::LagMessages), (GROUP, Measure::LagSeconds)] {
             for window in Window::ALL {
-                let read = |history: &History| history.curves(&subject, &[measure], window, at(135)).unwrap();
-                assert_eq!(read(&before), read(&after), "{subject:?} {window:?}");
+                let read = |history: &History| history.curves(of, &[measure], window, at(135)).unwrap();
+                assert_eq!(read(&before), read(&after), "{of:?} {window:?}");
             }
-            let seconds = after.curves(&subject, &[measure], Window::TenMinutes, at(129)).unwrap();
+            let seconds = after.curves(of, &[measure], Window::TenMinutes, at(129)).unwrap();
             assert_eq!((seconds.values(measure)[77], seconds.values(measure).len()), (None, 130));
         }
         assert_eq!(after.encode(), bytes);
@@ -209,7 +214,7 @@ mod tests {
                     // Then it can be used: reading at any time answers.
                     for now in [Timestamp(0), at_the_end()] {
                         for window in Window::ALL {
-                            let _ = history.curves(&Subject::Node, Measure::ALL, window, now);
+                            let _ = history.curves(Incarnation::Node, Measure::ALL, window, now);
                         }
                     }
                 }

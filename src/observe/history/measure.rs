@@ -1,10 +1,10 @@
-//! What is remembered, by name.
+//! What is remembered.
 
 use std::str::FromStr;
 
-use crate::model::{GroupName, TopicName};
+use crate::model::{GroupId, GroupName, TopicId, TopicName};
 
-/// What a curve is of.
+/// What a curve is of, as people name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// The node: all topics and groups together, disk, connections.
@@ -24,6 +24,30 @@ pub enum SubjectKind {
     Topic,
     /// A group.
     Group,
+}
+
+/// What is remembered: the node, or an object by its number. One that was deleted and made again has the name of the
+/// other, and nothing of its past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Incarnation {
+    /// The node.
+    Node,
+    /// A topic.
+    Topic(TopicId),
+    /// A group, all its topics together.
+    Group(GroupId),
+}
+
+impl Incarnation {
+    /// What kind of thing it is.
+    #[must_use]
+    pub fn kind(self) -> SubjectKind {
+        match self {
+            Incarnation::Node => SubjectKind::Node,
+            Incarnation::Topic(_) => SubjectKind::Topic,
+            Incarnation::Group(_) => SubjectKind::Group,
+        }
+    }
 }
 
 impl Subject {

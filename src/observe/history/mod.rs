@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{HISTORY_GROUPS_MAX, HISTORY_TOPICS_MAX, Timestamp};
 
 pub use file::Unusable;
-pub use measure::{Measure, Subject, SubjectKind, UnknownMeasure};
+pub use measure::{Incarnation, Measure, Subject, SubjectKind, UnknownMeasure};
 pub use ring::{Curves, Window};
 
 use ring::{THOUSANDTHS, Track};
@@ -32,64 +32,64 @@ const FADES: u64 = 64;
 /// Everything that is remembered.
 #[derive(Debug, Default)]
 pub struct History {
-    tracks: BTreeMap<Subject, Track>,
+    tracks: BTreeMap<Incarnation, Track>,
 }
 
 impl History {
-    /// Takes in what is known of a subject at `now`; what is not told is a gap. Of the node, and of what was chosen
+    /// Takes in what is known at `now` of one; what is not told is a gap. Of the node, and of what was chosen
     /// ([`History::choose`]), nothing else.
-    pub fn note(&mut self, now: Timestamp, subject: &Subject, values: &[(Measure, f32)]) {
-        if *subject == Subject::Node && !self.tracks.contains_key(subject) {
-            self.tracks.insert(Subject::Node, Track::new(SubjectKind::Node));
+    pub fn note(&mut self, now: Timestamp, of: Incarnation, values: &[(Measure, f32)]) {
+        if of == Incarnation::Node {
+            self.tracks.entry(of).or_insert_with(|| Track::new(SubjectKind::Node));
         }
-        if let Some(track) = self.tracks.get_mut(subject) {
+        if let Some(track) = self.tracks.get_mut(&of) {
             track.note(now, values);
         }
     }
 
-    /// What is remembered of a subject; none when it is not among the remembered.
+    /// What is remembered of one; none when it is not among the remembered.
     #[must_use]
     pub fn curves(
         &self,
-        subject: &Subject,
+        of: Incarnation,
         measures: &[Measure],
         window: Window,
         now: Timestamp,
     ) -> Option<Curves> {
-        Some(self.tracks.get(subject)?.read(measures, window, now))
+        Some(self.tracks.get(&of)?.read(measures, window, now))
     }
 
-    /// The remembered subjects of a kind.
-    pub fn subjects(&self, kind: SubjectKind) -> impl Iterator<Item = &Subject> {
-        self.tracks.keys().filter(move |subject| subject.kind() == kind)
+    /// The remembered ones of a kind.
+    pub fn remembered(&self, kind: SubjectKind) -> impl Iterator<Item = Incarnation> + '_ {
+        self.tracks.keys().copied().filter(move |of| of.kind() == kind)
     }
 
     /// Chooses which objects of a kind are remembered, of all there are, each with how much it has to tell. What is
     /// gone is forgotten. While there is room for all, all are; else the one with the least to tell makes room for one
     /// with much more.
-    pub fn choose(&mut self, kind: SubjectKind, all: &[(Subject, u64)]) {
+    pub fn choose(&mut self, kind: SubjectKind, all: &[(Incarnation, u64)]) {
         let most = match kind {
             SubjectKind::Node => return,
             SubjectKind::Topic => HISTORY_TOPICS_MAX,
             SubjectKind::Group => HISTORY_GROUPS_MAX,
         };
-        let there: BTreeSet<&Subject> = all.iter().map(|(subject, _)| subject).collect();
-        self.tracks.retain(|subject, _| subject.kind() != kind || there.contains(subject));
+        let there: BTreeSet<Incarnation> = all.iter().map(|(of, _)| *of).collect();
+        self.tracks.retain(|of, _| of.kind() != kind || there.contains(of));
         let (mut kept, mut others) = (Vec::new(), Vec::new());
-        for (subject, weight) in all {
+        for (of, weight) in all {
             let weight = weight.saturating_mul(THOUSANDTHS);
-            if let Some(track) = self.tracks.get_mut(subject) {
+            if let Some(track) = self.tracks.get_mut(of) {
                 track.told = (track.told - track.told / FADES).max(weight);
-                kept.push((subject, track.told));
+                kept.push((*of, track.told));
             } else {
-                others.push((subject, weight));
+                others.push((*of, weight));
             }
         }
         others.sort_by_key(|(_, weight)| Reverse(*weight));
         kept.sort_by_key(|(_, weight)| *weight);
         let mut least = kept.iter();
         let mut room = most.saturating_sub(kept.len());
-        for (subject, weight) in others {
+        for (of, weight) in others {
             if room > 0 {
                 room -= 1;
             } else {
@@ -97,11 +97,11 @@ impl History {
                 if weight <= less.saturating_mul(MUCH_MORE) {
                     return;
                 }
-                self.tracks.remove(yielding);
+                self.tracks.remove(&yielding);
             }
             let mut track = Track::new(kind);
             track.told = weight;
-            self.tracks.insert(subject.clone(), track);
+            self.tracks.insert(of, track);
         }
     }
 }
@@ -109,20 +109,21 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TopicId;
 
-    fn topic(number: usize) -> Subject {
-        Subject::Topic(format!("t{number}").parse().unwrap())
+    fn topic(number: usize) -> Incarnation {
+        Incarnation::Topic(TopicId(number.try_into().unwrap()))
     }
 
-    fn kept(history: &History) -> BTreeSet<Subject> {
-        history.subjects(SubjectKind::Topic).cloned().collect()
+    fn kept(history: &History) -> BTreeSet<Incarnation> {
+        history.remembered(SubjectKind::Topic).collect()
     }
 
     #[test]
     fn who_has_much_more_to_tell_takes_the_place_of_the_quietest() {
         let mut history = History::default();
         let many = HISTORY_TOPICS_MAX + 2;
-        let mut all: Vec<(Subject, u64)> = (0..many).map(|number| (topic(number), 10)).collect();
+        let mut all: Vec<(Incarnation, u64)> = (0..many).map(|number| (topic(number), 10)).collect();
         history.choose(SubjectKind::Topic, &all[..many - 2]);
         let first = kept(&history);
         assert_eq!(first.len(), HISTORY_TOPICS_MAX);
@@ -146,7 +147,7 @@ mod tests {
     fn who_is_quiet_for_a_while_keeps_a_past() {
         let mut history = History::default();
         let many = HISTORY_TOPICS_MAX + 1;
-        let mut all: Vec<(Subject, u64)> = (0..many).map(|number| (topic(number), 1)).collect();
+        let mut all: Vec<(Incarnation, u64)> = (0..many).map(|number| (topic(number), 1)).collect();
         history.choose(SubjectKind::Topic, &all[..many - 1]);
         let first = kept(&history);
         // One message a minute each, not all at once: now these have something to tell, now those.
@@ -171,12 +172,12 @@ mod tests {
     fn what_was_not_chosen_is_not_remembered_and_the_node_always_is() {
         let mut history = History::default();
         let now = Timestamp(1_790_000_000_000);
-        history.note(now, &topic(1), &[(Measure::ProducedMessages, 1.0)]);
-        history.note(now, &Subject::Node, &[(Measure::ProducedMessages, 1.0)]);
-        let read = |subject: &Subject| {
-            let found = history.curves(subject, &[Measure::ProducedMessages], Window::TenMinutes, now)?;
+        history.note(now, topic(1), &[(Measure::ProducedMessages, 1.0)]);
+        history.note(now, Incarnation::Node, &[(Measure::ProducedMessages, 1.0)]);
+        let read = |of: Incarnation| {
+            let found = history.curves(of, &[Measure::ProducedMessages], Window::TenMinutes, now)?;
             Some(found.values(Measure::ProducedMessages).to_vec())
         };
-        assert_eq!((read(&topic(1)), read(&Subject::Node)), (None, Some(vec![Some(1.0)])));
+        assert_eq!((read(topic(1)), read(Incarnation::Node)), (None, Some(vec![Some(1.0)])));
     }
 }
