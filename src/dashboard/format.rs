@@ -107,6 +107,11 @@ pub(super) mod filters {
         plain(value.as_str().unwrap_or(super::UNKNOWN), values, lang)
     }
 
+    /// A sentence of the broker for people.
+    pub(in crate::dashboard) fn told(sentence: &str, _: &dyn askama::Values, lang: &Lang) -> Filtered {
+        Ok(words::told(*lang, sentence).into_owned())
+    }
+
     /// How a state looks, as a class of the style sheet.
     pub(in crate::dashboard) fn tone(state: &str, _: &dyn askama::Values) -> Filtered {
         Ok(words::tone(state).to_owned())

@@ -94,11 +94,11 @@ async fn a_group(page: &Page, house: &mut House) {
     assert_eq!(setting(house, "/v1/groups/shipping", "paused").await, false);
     page.fill("#fields textarea", "orders tag: eu || us\nparcels").await;
     page.fill("#fields input[name=retry]", "1s 5s").await;
+    page.fill("#fields input[name=lane_batch]", "2").await;
     page.follow("#fields button[value=review]").await;
-    page.wait_for_text("#diff", "subscriptions").await;
-    page.follow("#fields button[value=save]").await;
-    refused(page, "name topic 'parcels', which does not exist").await;
+    refused(page, "above 1 needs an ordered group").await;
     page.fill("#fields textarea", "orders").await;
+    page.fill("#fields input[name=lane_batch]", "1").await;
     page.follow("#fields button[value=review]").await;
     page.wait_for_text("#diff", "retry").await;
     page.follow("#fields button[value=save]").await;

@@ -146,6 +146,7 @@ const ROWS: &[(&str, &str)] = &[
     ("must hold 1 to {} delays", "必须有 1 到 {0} 个延迟"),
     ("must be {} to {}", "必须为 {0} 到 {1}"),
     ("must name at most {} topics", "最多 {0} 个主题"),
+    ("must name at most {} labels, each of at most {} bytes", "最多 {0} 个标签，每个最多 {1} 字节"),
     ("must name at most {} labels", "最多 {0} 个标签"),
     ("must name at least one label", "必须至少有一个标签"),
     ("names topic '{}' twice", "重复了主题“{0}”"),
@@ -171,6 +172,20 @@ const ROWS: &[(&str, &str)] = &[
     ("must be letters, digits and _, not beginning with a digit", "只含字母、数字和 _，不以数字开头"),
     ("must be a number with at most six decimals, below 9 trillion", "必须是数字，最多六位小数，小于 9 万亿"),
     ("must be at most {}", "最多 {0}"),
+    (
+        "must not hold a name and password, which would not be sent: 'secret' signs what a webhook gets, and a token may stand in the path or query, which are never shown",
+        "不能包含用户名和密码，它们不会被发送：“密钥”用于对 webhook 签名，令牌可以放在路径或查询中，它们不会显示",
+    ),
+    (
+        "must name its host by letters, digits, '-', '_' and '.', or by an IPv6 address in [ ]",
+        "主机只能用字母、数字、“-”、“_”和“.”，或 [ ] 中的 IPv6 地址",
+    ),
+    ("must have a port from 1 to 65535, or none", "端口必须是 1 到 65535，或不写"),
+    ("must have '{}' written as %{}", "“{0}”必须写成 %{1}"),
+    (
+        "must be one topic a line, alone or with 'tag: a || b' or 'sql: amount > 5' behind it",
+        "每行一个主题，后面可加“tag: a || b”或“sql: amount > 5”",
+    ),
     // What is no JSON, or not of the shape (serde_json's words).
     ("{~} at line {} column {}", "{0}（第 {1} 行第 {2} 列）"),
     ("unknown field `{}`, expected one of {}", "没有字段“{0}”，可用的有：{1}"),
@@ -281,6 +296,29 @@ const ROWS: &[(&str, &str)] = &[
     ("silence", "静默"),
     ("silences", "静默"),
     ("delivery", "投递"),
+    // What the preview of a rule does not see.
+    (
+        "History keeps the topics of a group together: a group that reads several is looked at as one.",
+        "历史数据不区分消费组的各个主题：订阅多个主题的消费组按整体计算。",
+    ),
+    (
+        "History is looked at in steps of ten seconds for six hours, and of a minute before; what came and went in between is not seen.",
+        "历史数据六小时内每十秒一个点，更早每分钟一个点；其间短暂的变化看不到。",
+    ),
+    (
+        "History keeps the slowest fsyncs of each step, and not of the window of the rule.",
+        "历史数据保存的是每个点最慢的 fsync，而不是规则窗口内的。",
+    ),
+    ("The size of the disk is today's.", "磁盘大小按当前值计算。"),
+    (
+        "History remembers the groups with the most to tell, 50 at most; others were not looked at.",
+        "历史数据最多保存 50 个最活跃的消费组；其他消费组未计入。",
+    ),
+    ("History does not hold what this rule asks about.", "历史数据中没有此规则所查看的内容。"),
+    (
+        "{} previews of rules are made already, the most at once; try again in some seconds",
+        "已有 {0} 个规则预览在进行，达到上限；请几秒后再试",
+    ),
     // The node.
     ("requests", "请求"),
     ("bytes", "字节"),
@@ -359,6 +397,9 @@ mod tests {
         let refusals = texts_of(&source.join("machine/refusal.rs"));
         let refusals: Vec<String> = refusals.into_iter().filter(|text| text.contains(' ')).collect();
         assert!(refusals.len() > 25, "{refusals:?}");
+        let caveats = texts_of(&source.join("broker/alerting/preview.rs"));
+        let caveats: Vec<String> = caveats.into_iter().filter(|text| text.ends_with('.')).collect();
+        assert!(caveats.len() > 5, "{caveats:?}");
         let mut fields = Vec::new();
         for file in rust_files(&source.join("model")).into_iter().chain(rust_files(&source.join("dashboard")))
         {
@@ -366,7 +407,8 @@ mod tests {
         }
         assert!(fields.len() > 25, "{fields:?}");
         let has_row = |text: &str| ROWS.iter().any(|(row, _)| filled(row, text).is_some());
-        let missing: Vec<&String> = refusals.iter().chain(&fields).filter(|text| !has_row(text)).collect();
+        let sentences = refusals.iter().chain(&caveats).chain(&fields);
+        let missing: Vec<&String> = sentences.filter(|text| !has_row(text)).collect();
         assert!(missing.is_empty(), "no row for {missing:#?}");
         let receiver = Receiver {
             kind: ReceiverKind::Webhook,
@@ -402,7 +444,14 @@ mod tests {
         let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
         let source = lines.collect::<Vec<_>>().join("\n").replace("\\\"", "\u{1}");
         let texts = source.split('"').skip(1).step_by(2).map(|text| text.replace('\u{1}', "\""));
-        texts.map(|text| with_places(&text)).collect()
+        texts.map(|text| with_places(&joined(&text))).collect()
+    }
+
+    /// A text that goes on in the next line, behind a backslash.
+    fn joined(text: &str) -> String {
+        let mut lines = text.split("\\\n");
+        let first = lines.next().unwrap_or_default().to_owned();
+        lines.fold(first, |text, line| text + line.trim_start())
     }
 
     fn with_places(text: &str) -> String {
