@@ -146,7 +146,8 @@ async fn what_is_made_again_under_a_name_has_no_past() {
             peak(to, &query, series);
             let steps = || column(&history(to, &query), series).len();
             until(|| (steps() > 3).then_some(()));
-            let deleted = client::send(to, ("DELETE", path), &[], b"");
+            let confirmed = format!("{path}?confirm={}", path.rsplit('/').next().unwrap());
+            let deleted = client::send(to, ("DELETE", &confirmed), &[], b"");
             assert_eq!(deleted.status, 204, "{path}");
             call(to, &format!("PUT {path}"), settings);
             until(|| {
