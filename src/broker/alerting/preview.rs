@@ -92,11 +92,11 @@ impl Broker {
             SubjectKind::Group => machine.groups().filter(|(_, group)| takes(rule, group)).count(),
             SubjectKind::Node | SubjectKind::Topic => 1,
         };
-        let since = Timestamp(until.0.saturating_sub(BACK_MS));
+        let looked = (Timestamp(until.0.saturating_sub(BACK_MS)), until);
         let coarse = self.history_of_all(kind, &recipe.measures(), Window::SevenDays);
         let mut fine = self.history_of_all(kind, &recipe.measures(), Window::SixHours).into_iter();
         // Read last: what is known of an object is then not newer than that the node ran.
-        let ran = self.ran(since);
+        let ran = self.ran(looked);
         found.down_ms = ran.down_ms;
         let mut remembered = 0;
         for (subject, coarse) in coarse {
@@ -106,7 +106,7 @@ impl Broker {
                 continue;
             }
             remembered += 1;
-            let mut points = recipe.points(&coarse, &fine, since);
+            let mut points = recipe.points(&coarse, &fine, looked);
             points.retain(|point| ran.holds(point));
             found.take_in(&subject, values(recipe, &points, rule.window_ms), rule);
         }
@@ -117,13 +117,13 @@ impl Broker {
         Ok(found)
     }
 
-    /// When this node ran.
-    fn ran(&self, since: Timestamp) -> Ran {
+    /// When this node ran between these moments.
+    fn ran(&self, looked: (Timestamp, Timestamp)) -> Ran {
         let read = |window| {
             let node = self.history_of_all(SubjectKind::Node, &[WHENEVER_IT_RUNS], window).into_iter().next();
-            node.map_or_else(|| Curves::empty(&[WHENEVER_IT_RUNS], window, since), |(_, curves)| curves)
+            node.map_or_else(|| Curves::empty(&[WHENEVER_IT_RUNS], window, looked.0), |(_, curves)| curves)
         };
-        Ran::of(&read(Window::SevenDays), &read(Window::SixHours), since)
+        Ran::of(&read(Window::SevenDays), &read(Window::SixHours), looked)
     }
 
     /// Of what and how a metric is made; none when history does not hold it.
@@ -201,12 +201,12 @@ struct Ran {
 }
 
 impl Ran {
-    fn of(coarse: &Curves, fine: &Curves, since: Timestamp) -> Ran {
+    fn of(coarse: &Curves, fine: &Curves, looked: (Timestamp, Timestamp)) -> Ran {
         let known = |curves: &Curves| -> Vec<(Millis, Timestamp)> {
             let known = curves.points(WHENEVER_IT_RUNS).filter(|(_, value)| value.is_some());
             known.map(|(end, _)| (curves.step_ms, end)).collect()
         };
-        let mut points = Recipe::Plain(WHENEVER_IT_RUNS).points(coarse, fine, since);
+        let mut points = Recipe::Plain(WHENEVER_IT_RUNS).points(coarse, fine, looked);
         let is_gap = |(_, _, [value, _]): &Point| value.is_none();
         // What comes at the end is not noted yet.
         while points.pop_if(|point| is_gap(point)).is_some() {}
@@ -230,9 +230,9 @@ impl Recipe {
         }
     }
 
-    /// What is remembered since `since`: in minutes, and finely where it is. It begins with the first moment of which
-    /// anything is known.
-    fn points(self, coarse: &Curves, fine: &Curves, since: Timestamp) -> Vec<Point> {
+    /// What is remembered between these moments: in minutes, and finely where it is. It begins with the first moment of
+    /// which anything is known, and ends before the step that is not over.
+    fn points(self, coarse: &Curves, fine: &Curves, (since, until): (Timestamp, Timestamp)) -> Vec<Point> {
         let of = |curves: &Curves| -> Vec<Point> {
             let columns: Vec<Vec<(Timestamp, Option<f32>)>> =
                 self.measures().iter().map(|measure| curves.points(*measure).collect()).collect();
@@ -247,7 +247,7 @@ impl Recipe {
         let from =
             fine.first().map_or(Timestamp(u64::MAX), |(end, step, _)| Timestamp(end.0 - step.min(&end.0)));
         let before = of(coarse).into_iter().filter(|(end, ..)| *end > since && *end <= from);
-        let points = before.chain(fine);
+        let points = before.chain(fine).take_while(|(end, ..)| *end <= until);
         points.skip_while(|(_, _, [one, other])| one.is_none() && other.is_none()).collect()
     }
 }
@@ -355,10 +355,12 @@ mod tests {
         let coarse = Curves { from: at(0), step_ms: 60_000, columns: column(coarse) };
         let fine = Curves { from: at(240), step_ms: 10_000, columns: column(vec![Some(5.0); 12]) };
         let recipe = Recipe::Plain(Measure::LagMessages);
-        let found = values(recipe, &recipe.points(&coarse, &fine, at(0)), 0);
+        let found = values(recipe, &recipe.points(&coarse, &fine, (at(0), at(400))), 0);
         assert_eq!(found[..3], [(at(180), Some(1.0)), (at(240), Some(2.0)), (at(250), Some(5.0))]);
         assert_eq!(found.len(), 14, "none twice");
-        let found = recipe.points(&coarse, &fine, at(200));
+        let found = recipe.points(&coarse, &fine, (at(0), at(359)));
+        assert_eq!(found.last().map(|(end, ..)| *end), Some(at(350)), "a step that is not over");
+        let found = recipe.points(&coarse, &fine, (at(200), at(400)));
         assert_eq!(found.first().map(|(end, ..)| *end), Some(at(240)), "nothing older than it looks back");
     }
 
@@ -375,9 +377,9 @@ mod tests {
         // Not begun, then up, down for two minutes and for twenty seconds, and not noted yet.
         let coarse = node(at(0), 60_000, &[false, true, false, false, true, true]);
         let fine = node(at(300), 10_000, &[true, false, false, true, true, false]);
-        let ran = Ran::of(&coarse, &fine, at(0));
+        let ran = Ran::of(&coarse, &fine, (at(0), at(400)));
         assert_eq!(ran.down_ms, 140_000);
-        assert_eq!(Ran::of(&coarse, &fine, at(180)).down_ms, 20_000, "of the time that is looked at");
+        assert_eq!(Ran::of(&coarse, &fine, (at(180), at(400))).down_ms, 20_000, "of the time that is looked at");
 
         // Nothing was known of the group while the node ran, and while it did not.
         let group = |from, step_ms, known: &[bool]| Curves {
@@ -388,7 +390,7 @@ mod tests {
         let coarse = group(at(0), 60_000, &[false, true, false, false, false, true]);
         let fine = group(at(300), 10_000, &[true, false, false, false, true, false]);
         let recipe = Recipe::Plain(Measure::LagMessages);
-        let mut points = recipe.points(&coarse, &fine, at(0));
+        let mut points = recipe.points(&coarse, &fine, (at(0), at(400)));
         points.retain(|point| ran.holds(point));
         let found: Vec<(Timestamp, bool)> =
             values(recipe, &points, 0).iter().map(|(end, value)| (*end, value.is_some())).collect();

@@ -9,7 +9,7 @@ use crate::machine::{Group, Machine};
 use crate::model::{
     Distribution, GroupId, HISTORY_GROUPS_MAX, HISTORY_TOPICS_MAX, Timestamp, TopicId, WAITERS_MAX,
 };
-use crate::observe::history::{Incarnation, Measure, SubjectKind};
+use crate::observe::history::{Incarnation, Measure, Sample, SubjectKind};
 use crate::observe::{OfSubscription as Of, OfTopic, Reading, Table, Traffic};
 
 use super::walk::Walk;
@@ -86,14 +86,11 @@ impl Sampler {
             node.push((Measure::DeliveredBytes, rate(&handled, Of::DeliveredBytes as usize, elapsed)));
             node.extend(speeds(&before.speed, &speed));
         }
-        let objects = self.objects(broker, &machine, (now, self.before.as_ref().map(since)));
+        let mut told = self.objects(broker, &machine, (now, self.before.as_ref().map(since)));
+        told.push((Incarnation::Node, node));
         self.before = Some(Before { at: taken, newest, totals, speed });
         core.behind.tell(self.walk.furthest_behind());
-        let mut history = core.remembered();
-        history.note(wall, Incarnation::Node, &node);
-        for (of, values) in &objects {
-            history.note(wall, *of, values);
-        }
+        core.remembered().take(Sample { at: wall, told });
     }
 
     /// What is known of every remembered topic and group; rates since the sample before, if there was one.

@@ -34,7 +34,7 @@ impl From<DecodeError> for Unusable {
 }
 
 impl History {
-    /// Everything as bytes. What a longer step has gathered of the minute that runs is left out.
+    /// Everything as bytes, without samples that wait to be believed.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
@@ -140,7 +140,7 @@ fn read_ring(body: &mut Reader<'_>, ring: &mut Ring) -> Result<(), Unusable> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Window;
+    use super::super::{Sample, Window};
     use super::*;
     use crate::model::Timestamp;
 
@@ -154,12 +154,9 @@ mod tests {
         let mut history = History::default();
         history.choose(SubjectKind::Group, &[(GROUP, 1)]);
         for second in (0..130).filter(|second| *second != 77) {
-            history.note(
-                at(second),
-                Incarnation::Node,
-                &[(Measure::LagMessages, 3.5), (Measure::Waiters, 1.0)],
-            );
-            history.note(at(second), GROUP, &[(Measure::LagSeconds, 0.25)]);
+            let node = vec![(Measure::LagMessages, 3.5), (Measure::Waiters, 1.0)];
+            let told = vec![(Incarnation::Node, node), (GROUP, vec![(Measure::LagSeconds, 0.25)])];
+            history.take(Sample { at: at(second), told });
         }
         history
     }

@@ -7,6 +7,7 @@
 //!
 //! A step of which nothing is known is a gap, and never 0. All of it is a cache: what is lost is a gap.
 
+mod doubt;
 mod file;
 mod measure;
 mod ring;
@@ -16,10 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{HISTORY_GROUPS_MAX, HISTORY_TOPICS_MAX, Timestamp};
 
+pub use doubt::Sample;
 pub use file::Unusable;
 pub use measure::{Incarnation, Measure, Subject, SubjectKind, UnknownMeasure};
 pub use ring::{Curves, Window};
 
+use doubt::Doubt;
 use ring::{THOUSANDTHS, Track};
 
 /// An object that is not remembered takes the place of one that is when it has this many times as much to tell. Less,
@@ -33,17 +36,21 @@ const FADES: u64 = 64;
 #[derive(Debug, Default)]
 pub struct History {
     tracks: BTreeMap<Incarnation, Track>,
+    doubt: Doubt,
 }
 
 impl History {
-    /// Takes in what is known at `now` of one; what is not told is a gap. Of the node, and of what was chosen
-    /// ([`History::choose`]), nothing else.
-    pub fn note(&mut self, now: Timestamp, of: Incarnation, values: &[(Measure, f32)]) {
-        if of == Incarnation::Node {
-            self.tracks.entry(of).or_insert_with(|| Track::new(SubjectKind::Node));
-        }
-        if let Some(track) = self.tracks.get_mut(&of) {
-            track.note(now, values);
+    /// Takes in a sample, or has it wait while its clock is not believed: of a clock that jumped ten have to agree. Of
+    /// the node and of what was chosen ([`History::choose`]); what is not told is a gap.
+    pub fn take(&mut self, sample: Sample) {
+        let newest = self.tracks.get(&Incarnation::Node).and_then(Track::newest);
+        for Sample { at, told } in self.doubt.look_at(newest, sample) {
+            self.tracks.entry(Incarnation::Node).or_insert_with(|| Track::new(SubjectKind::Node));
+            for (of, values) in told {
+                if let Some(track) = self.tracks.get_mut(&of) {
+                    track.note(at, &values);
+                }
+            }
         }
     }
 
@@ -168,12 +175,42 @@ mod tests {
         assert!(!kept(&history).contains(&topic(3)) && kept(&history).contains(&topic(many - 1)));
     }
 
+    /// What is known of the node in ten minutes, six hours and seven days.
+    fn lengths(history: &History, now: Timestamp) -> [usize; 3] {
+        Window::ALL.map(|window| {
+            let found = history.curves(Incarnation::Node, &[Measure::Waiters], window, now);
+            found.map_or(0, |found| found.values(Measure::Waiters).iter().flatten().count())
+        })
+    }
+
+    #[test]
+    fn a_sample_of_a_wrong_clock_wipes_nothing() {
+        let mut history = History::default();
+        let at = |second: u64| Timestamp(1_790_000_040_500 + second * 1_000);
+        let take = |history: &mut History, at| {
+            history.take(Sample { at, told: vec![(Incarnation::Node, vec![(Measure::Waiters, 1.0)])] });
+        };
+        (0..7_200).for_each(|second| take(&mut history, at(second)));
+        let before = lengths(&history, at(7_199));
+        assert_eq!(before, [600, 720, 120]);
+        for wrong in [Timestamp(0), at(40_000_000), Timestamp::MAX, at(3_600)] {
+            take(&mut history, wrong);
+            assert_eq!(lengths(&history, at(7_199)), before, "{wrong}");
+        }
+        // Set back by an hour for good: the last hour has not come yet, and everything before it stays.
+        (0..10).for_each(|second| take(&mut history, at(3_600 + second)));
+        assert_eq!(lengths(&history, at(3_609)), [10, 361, 61]);
+        // Ahead by a day for good: no step of it is lost that a ring still has room for.
+        (0..10).for_each(|second| take(&mut history, at(90_000 + second)));
+        assert_eq!(lengths(&history, at(90_009)), [10, 1, 62]);
+    }
+
     #[test]
     fn what_was_not_chosen_is_not_remembered_and_the_node_always_is() {
         let mut history = History::default();
         let now = Timestamp(1_790_000_000_000);
-        history.note(now, topic(1), &[(Measure::ProducedMessages, 1.0)]);
-        history.note(now, Incarnation::Node, &[(Measure::ProducedMessages, 1.0)]);
+        let told = [topic(1), Incarnation::Node].map(|of| (of, vec![(Measure::ProducedMessages, 1.0)]));
+        history.take(Sample { at: now, told: told.to_vec() });
         let read = |of: Incarnation| {
             let found = history.curves(of, &[Measure::ProducedMessages], Window::TenMinutes, now)?;
             Some(found.values(Measure::ProducedMessages).to_vec())

@@ -66,31 +66,81 @@ impl FromStr for Window {
 pub(super) const GAP: f32 = f32::NAN;
 
 /// Rows without holes, the oldest first, the newest belonging to step `newest` (time divided by the length of a step).
+/// The newest may be a step that is not over: then it holds what was told of it so far.
 #[derive(Debug)]
 pub(super) struct Ring {
     pub(super) width: usize,
     pub(super) most: usize,
     pub(super) newest: u64,
     pub(super) values: VecDeque<f32>,
+    /// What the newest row is made of, by column. Empty while that is the row itself, for as many samples as
+    /// `counts_as` says.
+    parts: Vec<Part>,
+    counts_as: u32,
+    /// How many samples a whole row is made of.
+    whole: u32,
+}
+
+/// A value that several samples make.
+#[derive(Debug)]
+struct Part {
+    /// Their sum or the largest, as the column is folded.
+    folded: f64,
+    samples: u32,
+}
+
+impl Part {
+    /// One whose value is known; a gap is made of none.
+    fn of(value: f32, samples: u32, fold: Fold) -> Part {
+        match fold {
+            _ if value.is_nan() => Part { folded: 0.0, samples: 0 },
+            Fold::Max => Part { folded: value.into(), samples },
+            Fold::Mean => Part { folded: f64::from(value) * f64::from(samples), samples },
+        }
+    }
+
+    /// Takes in another one; answers the value of all of them.
+    fn add(&mut self, value: f32, fold: Fold) -> f32 {
+        let value = f64::from(value);
+        let samples = self.samples.saturating_add(1);
+        self.folded = match fold {
+            Fold::Max if self.samples > 0 => self.folded.max(value),
+            Fold::Max | Fold::Mean => self.folded + value,
+        };
+        self.samples = samples;
+        as_f32(if fold == Fold::Mean { self.folded / f64::from(samples) } else { self.folded })
+    }
 }
 
 impl Ring {
-    pub(super) fn new(width: usize, most: usize) -> Ring {
-        Ring { width, most, newest: 0, values: VecDeque::new() }
+    pub(super) fn new(width: usize, window: Window) -> Ring {
+        let whole = u32::try_from(window.step_ms() / Window::TenMinutes.step_ms()).unwrap_or(u32::MAX);
+        Ring {
+            width,
+            most: window.steps(),
+            newest: 0,
+            values: VecDeque::new(),
+            parts: Vec::new(),
+            counts_as: whole,
+            whole,
+        }
     }
 
     pub(super) fn rows(&self) -> usize {
         self.values.len() / self.width.max(1)
     }
 
-    /// Takes in the row of a step. Steps in between that were never told are gaps. When the clock was set back, what
-    /// had been told of that time and later is forgotten.
-    fn put(&mut self, step: u64, row: &[f32]) {
+    /// Takes a sample into the row of its step. Steps in between that were never told are gaps. A sample of an earlier
+    /// step than the newest says that the clock was set back: what had been told of later steps is forgotten, and what
+    /// is known of its own counts as whole, so that a step that is over is not replaced by a sample or two.
+    fn put(&mut self, step: u64, sample: &[f32], folds: &[Fold]) {
         let rows = self.rows();
-        if rows > 0 && step <= self.newest {
-            let taken_back = narrow(self.newest - step).saturating_add(1);
+        if rows > 0 && step < self.newest {
+            let taken_back = narrow(self.newest - step);
             self.values.truncate(rows.saturating_sub(taken_back) * self.width);
-        } else if rows > 0 {
+            self.parts.clear();
+            self.counts_as = self.whole;
+        } else if rows > 0 && step > self.newest {
             let missing = narrow(step - self.newest - 1);
             if missing >= self.most {
                 self.values.clear();
@@ -98,8 +148,30 @@ impl Ring {
                 (0..missing).for_each(|_| self.push(None));
             }
         }
-        self.push(Some(row));
+        if self.values.is_empty() || step > self.newest {
+            self.push(Some(sample));
+            self.parts.clear();
+            self.counts_as = 1;
+        } else {
+            self.fold(sample, folds);
+        }
         self.newest = step;
+    }
+
+    /// Takes a sample into the newest row.
+    fn fold(&mut self, sample: &[f32], folds: &[Fold]) {
+        let newest = self.values.len().saturating_sub(self.width)..;
+        if self.parts.is_empty() {
+            let row = self.values.range(newest.clone());
+            let held = row.zip(folds).map(|(value, fold)| Part::of(*value, self.counts_as, *fold));
+            self.parts.extend(held);
+        }
+        let row = self.values.range_mut(newest);
+        for ((held, part), (value, fold)) in row.zip(&mut self.parts).zip(sample.iter().zip(folds)) {
+            if !value.is_nan() {
+                *held = part.add(*value, *fold);
+            }
+        }
     }
 
     fn push(&mut self, row: Option<&[f32]>) {
@@ -119,14 +191,6 @@ impl Ring {
     }
 }
 
-/// A step of a longer ring that is not over yet.
-#[derive(Debug, Default)]
-struct Open {
-    step: u64,
-    /// By column: what was told, folded, and how often.
-    told: Vec<(f64, u32)>,
-}
-
 /// In what [`Track::told`] is counted, so that a little can fade as well.
 pub(super) const THOUSANDTHS: u64 = 1_000;
 
@@ -138,14 +202,13 @@ pub(super) struct Track {
     pub(super) told: u64,
     folds: Vec<Fold>,
     pub(super) rings: [Ring; 3],
-    open: [Open; 3],
 }
 
 impl Track {
     pub(super) fn new(kind: SubjectKind) -> Track {
         let folds: Vec<Fold> = Measure::of(kind).map(Measure::fold).collect();
-        let rings = Window::ALL.map(|window| Ring::new(folds.len(), window.steps()));
-        Track { kind, told: THOUSANDTHS, folds, rings, open: std::array::from_fn(|_| Open::default()) }
+        let rings = Window::ALL.map(|window| Ring::new(folds.len(), window));
+        Track { kind, told: THOUSANDTHS, folds, rings }
     }
 
     /// Takes in one sample.
@@ -157,20 +220,15 @@ impl Track {
                 *place = *value;
             }
         }
-        for (window, (ring, open)) in Window::ALL.into_iter().zip(self.rings.iter_mut().zip(&mut self.open)) {
-            let step = now.0 / window.step_ms();
-            if window == Window::TenMinutes {
-                ring.put(step, &row);
-                continue;
-            }
-            if open.step != step {
-                if !open.told.is_empty() {
-                    ring.put(open.step, &open.folded(&self.folds));
-                }
-                *open = Open { step, told: vec![(0.0, 0); row.len()] };
-            }
-            open.fold(&row, &self.folds);
+        for (window, ring) in Window::ALL.into_iter().zip(&mut self.rings) {
+            ring.put(now.0 / window.step_ms(), &row, &self.folds);
         }
+    }
+
+    /// The second of the newest sample; none before the first.
+    pub(super) fn newest(&self) -> Option<u64> {
+        let [seconds, ..] = &self.rings;
+        (seconds.rows() > 0).then_some(seconds.newest)
     }
 
     /// The columns of `measures` (none: never remembered of this kind) up to `now`: the first step and the values.
@@ -183,7 +241,7 @@ impl Track {
         };
         let rows = ring.rows();
         let oldest = (ring.newest + 1).saturating_sub(wide(rows));
-        // Steps that are over and were not told are a gap at the end; the current one may still come.
+        // Steps that are over and were not told are a gap at the end; the current one is there as far as it was told.
         let end = ring.newest.max(current.saturating_sub(1));
         let first = oldest.max((end + 1).saturating_sub(wide(ring.most)));
         let value_at = |column: usize, step: u64| {
@@ -196,32 +254,6 @@ impl Track {
             (*measure, (first..=end).map(|step| value_at(column?, step)).collect())
         };
         Curves { from: Timestamp(first * step_ms), step_ms, columns: measures.iter().map(column).collect() }
-    }
-}
-
-impl Open {
-    fn fold(&mut self, row: &[f32], folds: &[Fold]) {
-        for ((told, value), fold) in self.told.iter_mut().zip(row).zip(folds) {
-            if value.is_nan() {
-                continue;
-            }
-            let value = f64::from(*value);
-            told.0 = match fold {
-                Fold::Mean => told.0 + value,
-                Fold::Max if told.1 == 0 => value,
-                Fold::Max => told.0.max(value),
-            };
-            told.1 += 1;
-        }
-    }
-
-    fn folded(&self, folds: &[Fold]) -> Vec<f32> {
-        let one = |((folded, times), fold): (&(f64, u32), &Fold)| match (times, fold) {
-            (0, _) => GAP,
-            (_, Fold::Max) => as_f32(*folded),
-            (times, Fold::Mean) => as_f32(folded / f64::from(*times)),
-        };
-        self.told.iter().zip(folds).map(one).collect()
     }
 }
 
@@ -318,33 +350,67 @@ mod tests {
         }
         note(&mut track, 120, 0.0, 0.0);
         let lag = values(&track, LAG, Window::SixHours, 120);
-        assert_eq!((lag.len(), lag[0], lag[1], lag[2]), (12, Some(1.0), Some(90.0), Some(1.0)));
-        assert_eq!(values(&track, RATE, Window::SixHours, 120), [Some(8.0); 12]);
-        assert_eq!(values(&track, LAG, Window::SevenDays, 120), [Some(90.0), Some(1.0)]);
+        assert_eq!((lag.len(), lag[0], lag[1], lag[2]), (13, Some(1.0), Some(90.0), Some(1.0)));
+        assert_eq!(values(&track, RATE, Window::SixHours, 120)[..12], [Some(8.0); 12]);
+        assert_eq!(values(&track, LAG, Window::SevenDays, 120), [Some(90.0), Some(1.0), Some(0.0)]);
+    }
+
+    #[test]
+    fn a_step_is_shown_from_what_it_has() {
+        let mut track = Track::new(SubjectKind::Group);
+        for second in 0..60 {
+            note(&mut track, second, 0.0, if second < 30 { 2.0 } else { 4.0 });
+        }
+        // The minute is over, and its last sample was the newest of all.
+        for window in [Window::SixHours, Window::SevenDays] {
+            let edge = track.read(&[RATE], window, Timestamp(at(60).0 - 500));
+            assert_eq!(
+                edge.values(RATE).last(),
+                Some(&Some(if window == Window::SixHours { 4.0 } else { 3.0 }))
+            );
+        }
+        note(&mut track, 60, 0.0, 5.0);
+        track.note(at(61), &[(RATE, f32::NAN)]);
+        note(&mut track, 62, 0.0, 8.0);
+        assert_eq!(values(&track, RATE, Window::SevenDays, 62), [Some(3.0), Some(6.5)], "so far");
     }
 
     #[test]
     fn a_ring_holds_its_steps_and_no_more_memory_than_they_take() {
-        let mut ring = Ring::new(3, 600);
+        let mut ring = Ring::new(3, Window::TenMinutes);
         for step in 0..5_000 {
-            ring.put(step, &[1.0, 2.0, 3.0]);
+            ring.put(step, &[1.0, 2.0, 3.0], &[Fold::Mean; 3]);
             assert!(ring.values.capacity() <= 600 * 3, "{}", ring.values.capacity());
         }
         assert_eq!((ring.rows(), ring.newest), (600, 4_999));
-        ring.put(4_999 + 601, &[0.0; 3]);
+        ring.put(4_999 + 601, &[0.0; 3], &[Fold::Mean; 3]);
         assert_eq!(ring.rows(), 1, "a gap longer than the ring leaves nothing before it");
     }
 
     #[test]
     fn a_clock_that_is_set_back_takes_back_what_had_not_come_yet() {
-        let mut ring = Ring::new(1, 600);
+        let mut ring = Ring::new(1, Window::TenMinutes);
         for step in 100..200u16 {
-            ring.put(step.into(), &[f32::from(step)]);
+            ring.put(step.into(), &[f32::from(step)], &[Fold::Max]);
         }
-        ring.put(150, &[0.0]);
-        assert_eq!((ring.rows(), ring.newest, ring.values.back()), (51, 150, Some(&0.0)));
-        assert_eq!(ring.values.get(49), Some(&149.0));
-        ring.put(7, &[1.0]);
+        ring.put(150, &[0.0], &[Fold::Max]);
+        assert_eq!((ring.rows(), ring.newest, ring.values.back()), (51, 150, Some(&150.0)));
+        ring.put(7, &[1.0], &[Fold::Max]);
         assert_eq!((ring.rows(), ring.newest), (1, 7), "further back than anything that is known");
+    }
+
+    #[test]
+    fn going_back_over_an_edge_leaves_the_minute_that_is_over() {
+        let mut track = Track::new(SubjectKind::Group);
+        for second in 0..62 {
+            note(&mut track, second, 1.0, 8.0);
+        }
+        note(&mut track, 59, 0.0, 2.0);
+        let minute = values(&track, RATE, Window::SevenDays, 59);
+        assert_eq!(minute.len(), 1, "the next one has not come yet");
+        assert!(minute[0].is_some_and(|rate| rate > 7.8), "one sample of sixty-one: {minute:?}");
+        assert_eq!(values(&track, LAG, Window::SevenDays, 59), [Some(1.0)]);
+        note(&mut track, 60, 1.0, 4.0);
+        assert_eq!(values(&track, RATE, Window::SevenDays, 60).last(), Some(&Some(4.0)));
     }
 }
