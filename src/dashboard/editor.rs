@@ -129,10 +129,10 @@ impl Input {
 
     pub(super) fn line(
         (name, label): (&'static str, &'static str),
-        value: impl ToString,
+        value: impl Into<String>,
         about: &'static str,
     ) -> Input {
-        Input { name, label, value: InputValue::Line(value.to_string()), about }
+        Input { name, label, value: InputValue::Line(value.into()), about }
     }
 
     pub(super) fn lines(

@@ -379,7 +379,11 @@ mod tests {
         let fine = node(at(300), 10_000, &[true, false, false, true, true, false]);
         let ran = Ran::of(&coarse, &fine, (at(0), at(400)));
         assert_eq!(ran.down_ms, 140_000);
-        assert_eq!(Ran::of(&coarse, &fine, (at(180), at(400))).down_ms, 20_000, "of the time that is looked at");
+        assert_eq!(
+            Ran::of(&coarse, &fine, (at(180), at(400))).down_ms,
+            20_000,
+            "of the time that is looked at"
+        );
 
         // Nothing was known of the group while the node ran, and while it did not.
         let group = |from, step_ms, known: &[bool]| Curves {

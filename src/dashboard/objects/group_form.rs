@@ -26,16 +26,24 @@ impl Editable for GroupSettings {
                 words.subscriptions_hint,
             ),
             Input::line(("lease_ms", words.lease), write_duration(self.lease_ms), words.lease_hint),
-            Input::line(("max_attempts", words.max_attempts), self.max_attempts, words.max_attempts_hint),
+            Input::line(
+                ("max_attempts", words.max_attempts),
+                self.max_attempts.to_string(),
+                words.max_attempts_hint,
+            ),
             Input::line(("retry", words.retry), retry, words.retry_hint),
-            Input::line(("max_in_flight", words.max_in_flight), self.max_in_flight, words.max_in_flight_hint),
+            Input::line(
+                ("max_in_flight", words.max_in_flight),
+                self.max_in_flight.to_string(),
+                words.max_in_flight_hint,
+            ),
             Input::line(
                 ("dead_letters_max", words.dead_letters_max),
-                self.dead_letters_max,
+                self.dead_letters_max.to_string(),
                 words.dead_letters_max_hint,
             ),
             Input::line(("start", words.start), start_text(self.start), words.start_hint),
-            Input::line(("lane_batch", words.lane_batch), self.lane_batch, words.lane_batch_hint),
+            Input::line(("lane_batch", words.lane_batch), self.lane_batch.to_string(), words.lane_batch_hint),
             Input::choice(("ordered", common.ordered), self.ordered),
             Input::choice(("dead_letter_expired", words.dead_letter_expired), self.dead_letter_expired),
         ]

@@ -9,7 +9,7 @@ impl Editable for TopicSettings {
     fn inputs(&self, lang: Lang) -> Vec<Input> {
         let (words, common) = (Objects::of(lang), Common::of(lang));
         vec![
-            Input::line(("queues", common.queues), self.queues, words.queues_hint),
+            Input::line(("queues", common.queues), self.queues.to_string(), words.queues_hint),
             Input::line(("max_age_ms", words.max_age), write_duration(self.max_age_ms), words.max_age_hint),
             Input::line(
                 ("idempotency_window_ms", words.keys_window),
