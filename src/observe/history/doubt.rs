@@ -26,13 +26,18 @@ pub struct Sample {
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
     waiting: Vec<Sample>,
+    /// Whether a sample was taken in since the process started.
+    has_begun: bool,
 }
 
 impl Doubt {
     /// Which samples are to be taken in now that this one came, the oldest first. `newest` is the second of the newest
-    /// that was taken; none before the first.
+    /// that was taken, also by a process before this one; none before the first.
     pub(super) fn look_at(&mut self, newest: Option<u64>, sample: Sample) -> Vec<Sample> {
-        if newest.is_none_or(|newest| goes_on(newest, &sample)) {
+        // How long the node was down nothing tells but this clock.
+        let follows_downtime = |newest| !self.has_begun && second(&sample) >= newest;
+        if newest.is_none_or(|newest| goes_on(newest, &sample) || follows_downtime(newest)) {
+            self.has_begun = true;
             // Whatever waited was of a wrong clock.
             self.waiting.clear();
             return vec![sample];
@@ -44,6 +49,7 @@ impl Doubt {
         if self.waiting.len() < BELIEVED {
             return Vec::new();
         }
+        self.has_begun = true;
         std::mem::take(&mut self.waiting)
     }
 }
@@ -80,6 +86,15 @@ mod tests {
     #[test]
     fn a_clock_that_runs_is_believed() {
         assert_eq!(taken(&[100, 101, 101, 103, 163]), [(100, 1), (101, 1), (101, 1), (103, 1), (163, 1)]);
+    }
+
+    #[test]
+    fn the_first_sample_of_a_process_says_how_long_the_node_was_down() {
+        let sample = |second: u64| Sample { at: Timestamp(second * 1_000), told: Vec::new() };
+        let mut doubt = Doubt::default();
+        assert_eq!(doubt.look_at(Some(100), sample(90)).len(), 0, "it was not down for less than nothing");
+        assert_eq!(doubt.look_at(Some(100), sample(9_000_000)).len(), 1);
+        assert_eq!(doubt.look_at(Some(9_000_000), sample(18_000_000)).len(), 0, "but once");
     }
 
     #[test]
