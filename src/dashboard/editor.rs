@@ -30,9 +30,9 @@ pub(super) enum InputValue {
     Choice(bool),
 }
 
-/// Settings that have fields: all that they hold goes through the fields and back.
+/// Settings that have fields: whatever is filled in there goes through the fields and back.
 pub(super) trait Editable: Serialize + DeserializeOwned + Clone + Default {
-    /// The fields, filled in.
+    /// The fields, filled in; none when a field would change what they hold, and only JSON does not.
     fn inputs(&self, lang: Lang) -> Vec<Input>;
 
     /// What the fields ask for, `now` for a time that is told by how long ago it is. Limits are not judged yet.

@@ -20,16 +20,16 @@ impl<T: FromStr<Err: Display>> FromRequestParts<Desk> for Named<T> {
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Named<T>, Response> {
         let read = match Path::<String>::from_request_parts(parts, desk).await {
-            Ok(Path(name)) => {
-                name.parse().map(Named).map_err(|error: T::Err| about(&name, &error.to_string()))
-            }
-            Err(error) => Err(error.body_text()),
+            Ok(Path(name)) => name.parse().map(Named).map_err(|error: T::Err| (name, error.to_string())),
+            Err(error) => Err((String::new(), error.body_text())),
         };
-        read.map_err(|text| Visit::of(parts, desk).oops(desk, StatusCode::NOT_FOUND, &text))
+        read.map_err(|(name, text)| {
+            let visit = Visit::of(parts, desk);
+            // Told first: with the name before it no sentence would be known any more.
+            let text = visit.told(&text);
+            let is_named = text.contains(name.escape_debug().to_string().as_str());
+            let text = if is_named { text } else { format!("{}: {text}", visible(&name)) };
+            visit.oops(desk, StatusCode::NOT_FOUND, &text)
+        })
     }
-}
-
-/// What is wrong with a name, with the name where it is not said.
-fn about(name: &str, text: &str) -> String {
-    if text.contains(name) { text.to_owned() } else { format!("{}: {text}", visible(name)) }
 }

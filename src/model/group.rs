@@ -302,7 +302,7 @@ impl RetryPolicy {
                 if !in_range(max_ms) || max_ms < initial_ms {
                     return Err(SettingsError::new(
                         "retry/max_ms",
-                        format!("{range}, and not below initial_ms"),
+                        format!("must be {RETRY_MS_MIN} to {RETRY_MS_MAX}, and not below initial_ms"),
                     ));
                 }
                 Ok(())

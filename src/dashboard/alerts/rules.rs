@@ -177,7 +177,7 @@ async fn shown_with(desk: &Desk, visit: Visit, name: AlertName, sent: Option<Ask
         let (preview, trouble) = match rule.map(|rule| broker.preview_rule(&rule)).transpose() {
             Ok(preview) => (preview, None),
             // The form stays as it was filled in, and can be saved.
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(visit.told(&error.to_string()))),
         };
         frame.trouble = frame.trouble.or(trouble);
         let times = preview.as_ref().and_then(|preview| preview.times);

@@ -39,6 +39,13 @@ impl FilterForm {
         }
     }
 
+    /// The same with the times that the filter came to: told by how long ago they are, they would be others by the time
+    /// that somebody redrives what they saw.
+    fn with_times_of(self, filter: &DeadLetterFilter) -> FilterForm {
+        let (from, to) = (filter.from.map(|time| time.to_string()), filter.to.map(|time| time.to_string()));
+        FilterForm { from: from.unwrap_or(self.from), to: to.unwrap_or(self.to), ..self }
+    }
+
     /// Its fields by name.
     pub(super) fn pairs(&self) -> [(&'static str, &str); 7] {
         [
@@ -183,7 +190,7 @@ impl Letters {
         (filter, cursor): (&DeadLetterFilter, Option<MessageId>),
         fields: &Fields,
     ) -> Result<Letters, BrokerError> {
-        let (form, mut wish) = (FilterForm::of(fields), WishForm::of(fields));
+        let (form, mut wish) = (FilterForm::of(fields).with_times_of(filter), WishForm::of(fields));
         let deaths = broker.deaths(&group)?;
         let found = broker.find_dead_letters(&group, filter, cursor, ROWS)?;
         let LettersFound { letters, next, looked, bounded } = found;
@@ -325,7 +332,10 @@ mod tests {
         for (text, field) in [("reason=odd", "reason"), ("topic=-", "topic"), ("from=soon", "from")] {
             assert_eq!(read(text).unwrap_err().field, field);
         }
-        assert_eq!(read("from=1m").unwrap().from, Some(Timestamp(60_000)));
+        let filter = read("from=1m").unwrap();
+        assert_eq!(filter.from, Some(Timestamp(60_000)));
+        let form = FilterForm::of(&Fields::parse("from=1m&to=").unwrap()).with_times_of(&filter);
+        assert_eq!((form.from.as_str(), form.to.as_str()), ("1970-01-01T00:01:00.000Z", ""));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn with(saved: &[SavedSearch], name: &str, address: &str) -> Option<S
     let name: String =
         name.trim().chars().filter(|letter| !letter.is_control()).take(NAME_CHARS_MAX).collect();
     let new = SavedSearch { name: name.clone(), address: address.to_owned() };
-    if pair_of(&new).len() > COOKIE_BYTES_MAX {
+    if pair_of(&new).len() >= COOKIE_BYTES_MAX {
         return None;
     }
     let mut all = vec![new];

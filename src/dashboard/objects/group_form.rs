@@ -18,6 +18,10 @@ impl Editable for GroupSettings {
     fn inputs(&self, lang: Lang) -> Vec<Input> {
         let (words, common) = (Objects::of(lang), Common::of(lang));
         let subscriptions: Vec<String> = self.subscriptions.iter().map(written).collect();
+        // A text of an expression may hold line ends, and a text area has its own way with them.
+        if subscriptions.iter().any(|line| line.contains(char::is_control)) {
+            return Vec::new();
+        }
         let retry = self.retry.as_ref().map(delays).unwrap_or_default();
         vec![
             Input::lines(
@@ -119,16 +123,21 @@ fn delays(policy: &RetryPolicy) -> String {
 
 /// What [`delays`] writes; none when it is empty.
 fn policy(text: &str) -> Result<Option<RetryPolicy>, FieldError> {
-    let refused = |text: String| FieldError::new("retry", text);
-    let span = |text: &str| parse_duration(text).map_err(refused);
+    let refused = || {
+        let text = "must be delays such as 10s 30s 1m, or exponential 10s 2 2h: the first, by what each is multiplied \
+                    (1 to 10), the longest";
+        FieldError::new("retry", text)
+    };
+    let span = |text: &str| parse_duration(text).map_err(|_| refused());
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
         [] => Ok(None),
         [GROWING, initial, multiplier, longest] => Ok(Some(RetryPolicy::Exponential {
             initial_ms: span(initial)?,
-            multiplier: serde_json::from_str(multiplier).map_err(|error| refused(error.to_string()))?,
+            multiplier: serde_json::from_str(multiplier).map_err(|_| refused())?,
             max_ms: span(longest)?,
         })),
+        [GROWING, ..] => Err(refused()),
         steps => {
             let steps_ms = steps.iter().map(|step| span(step)).collect::<Result<_, _>>()?;
             Ok(Some(RetryPolicy::Table { steps_ms }))
@@ -188,6 +197,12 @@ mod tests {
         assert!(subscription("-").is_err());
         assert_eq!(policy("soon").unwrap_err().field, "retry");
         assert!(policy("exponential 10s 99 2h").unwrap_err().text.contains("1 to 10"));
-        assert!(policy("exponential 10s").is_err());
+        for odd in ["exponential 10s", "exponential 10s two 2h", "exponential 10s 1,5 2h"] {
+            assert!(policy(odd).unwrap_err().text.starts_with("must be delays"), "{odd}");
+        }
+        let filter = Filter::parse_sql("note = 'a\nb'").unwrap();
+        let subscriptions = vec![Subscription { topic: "orders".parse().unwrap(), filter }];
+        let lines = GroupSettings { subscriptions, ..GroupSettings::default() };
+        assert_eq!(lines.inputs(Lang::En), [], "only JSON keeps it as it is");
     }
 }

@@ -265,14 +265,14 @@ async fn seek_to(State(desk): State<Desk>, Named(name): Named<GroupName>, form: 
     let done = match seek::read(&fields, desk.broker.now()) {
         Ok(wish) => {
             let moved = desk.broker.seek(name.clone(), wish.topic, wish.to, wish.is_trial).await;
-            moved.map(|counts| (wish.is_trial, counts)).map_err(FormError::from)
+            moved.map(|counts| (wish.is_trial, wish.to, counts)).map_err(FormError::from)
         }
         Err(error) => Err(error.into()),
     };
     match done {
-        Ok((false, _)) => visit.lead_on(&path),
-        Ok((true, counts)) => {
-            let (visit, seek) = (visit.at(path).with_found("would"), kept.with_counts(counts));
+        Ok((false, ..)) => visit.lead_on(&path),
+        Ok((true, to, counts)) => {
+            let (visit, seek) = (visit.at(path).with_found("would"), kept.with_counts(to, counts));
             shown(&desk, visit, name, Forms { seek, ..Forms::default() }).await
         }
         Err(error) => {

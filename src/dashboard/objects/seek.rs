@@ -26,9 +26,11 @@ impl SeekForm {
         SeekForm { topic: kept("topic"), to: kept("to"), at: kept("at"), is_edited, ..SeekForm::default() }
     }
 
-    /// The same with what it would do.
-    pub(super) fn with_counts(self, counts: SeekCounts) -> SeekForm {
-        SeekForm { seen: mark_of(&self.topic, &self.to, &self.at), counts: Some(counts), ..self }
+    /// The same with what it would do. A time that was told by how long ago it is becomes the one that was counted for:
+    /// done a minute later, it would be another.
+    pub(super) fn with_counts(self, to: SeekTo, counts: SeekCounts) -> SeekForm {
+        let at = if let SeekTo::Time(time) = to { time.to_string() } else { self.at };
+        SeekForm { seen: mark_of(&self.topic, &self.to, &at), at, counts: Some(counts), ..self }
     }
 }
 
@@ -72,6 +74,17 @@ pub(super) fn read(fields: &Fields, now: Timestamp) -> Result<Wish, FieldError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_done_is_what_was_counted_for_also_a_minute_later() {
+        let fields = Fields::parse("topic=a&to=time&at=1h&do=look").unwrap();
+        let wish = read(&fields, Timestamp(1_800_000_000_000)).unwrap();
+        let form = SeekForm::of(&fields).with_counts(wish.to, SeekCounts::default());
+        assert_eq!(form.at, "2027-01-15T07:00:00.000Z");
+        let sent = format!("topic=a&to=time&at={}&do=seek&seen={}", form.at, form.seen);
+        let done = read(&Fields::parse(&sent).unwrap(), Timestamp(1_800_000_060_000)).unwrap();
+        assert_eq!((done.to, done.is_trial), (wish.to, false));
+    }
 
     #[test]
     fn a_place_is_a_word_a_time_or_an_offset() {

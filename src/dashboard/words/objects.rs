@@ -24,7 +24,7 @@ texts! {
         max_age: "Keeps messages for", "消息保留";
         max_age_hint: "at least 1s: 72h, 7d; whole segments of the log go when all in them is older", "至少 1s：72h、7d；日志段内消息全部过期后整段清理";
         keys_window: "Remembers Idempotency-Keys for", "幂等键保留";
-        keys_window_hint: "1s to 24h, at most a quarter longer", "1s 到 24h，最多再长四分之一";
+        keys_window_hint: "1s to 24h, at most a quarter longer", "1s 到 24h；实际保留时间最多长四分之一";
         subscriptions: "Topics it reads", "订阅的主题";
         subscriptions_hint:
             "one a line: orders, orders tag: eu || us, or orders sql: amount > 5",
@@ -35,13 +35,13 @@ texts! {
         max_attempts_hint: "failed deliveries until it is a dead letter", "失败多少次后成为死信";
         retry: "Pauses between attempts", "重试间隔";
         retry_hint: "10s 30s 1m, or exponential 10s 2 2h; empty: as usual", "10s 30s 1m，或 exponential 10s 2 2h；留空为默认";
-        max_in_flight: "Most in flight", "最多处理中";
+        max_in_flight: "Most in flight", "处理中上限";
         max_in_flight_hint: "messages that are handed out at once", "同时投递的消息数";
         dead_letters_max: "Most dead letters", "死信上限";
         dead_letters_max_hint: "when there are as many, the queue of the next one waits", "达到上限后，下一条所在的队列将等待";
         start: "New subscriptions start at", "新订阅的起点";
         start_hint: "earliest, latest or a time", "earliest、latest 或时间";
-        lane_batch: "Batch of a lane", "同序列批量";
+        lane_batch: "Batch of a lane", "同一序列每次条数";
         lane_batch_hint: "consecutive messages of a lane at once; above 1 for ordered groups alone", "一次投递同序列连续消息数；大于 1 仅限顺序消费组";
         dead_letter_expired: "expired messages become dead letters", "过期消息进入死信";
         as_json: "All of it as JSON", "全部设置（JSON）";

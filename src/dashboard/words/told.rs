@@ -56,7 +56,7 @@ fn filled<'a>(row: &str, sentence: &'a str) -> Option<Vec<Cow<'a, str>>> {
 /// What a place begins with. No row holds one besides.
 const OPENS: char = '{';
 
-/// How fields of forms are called on the pages. Those of settings keep their names: they are edited as JSON.
+/// How fields of forms are called on the pages. Those of settings keep their names, which tell the unit of a number.
 const FIELDS: &[(&str, &str)] = &[
     ("name", "名称"),
     ("topic", "主题"),
@@ -82,6 +82,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("op", "比较"),
     ("threshold", "阈值"),
     ("window", "窗口"),
+    ("for", "持续"),
+    ("keep_firing_for", "恢复前保持"),
     ("severity", "级别"),
     ("no_data", "无数据时"),
     ("minutes", "分钟"),
@@ -91,7 +93,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("secret", "密钥"),
     ("created_by", "创建人"),
     ("comment", "备注"),
-    ("cursor", "页码标记"),
+    ("cursor", "游标"),
 ];
 
 /// Sentences, the longer before those that they contain.
@@ -99,7 +101,7 @@ const ROWS: &[(&str, &str)] = &[
     // Fields of forms.
     ("is missing", "未填写"),
     ("must be one key a line, or a JSON list of texts", "每行一个键，或一个 JSON 字符串列表"),
-    ("must be a JSON object of texts, such as {}: {}", "必须是值为字符串的 JSON 对象，例如 {0}：{1}"),
+    ("must be a JSON object of texts, such as {}}: {~}", "必须是值为字符串的 JSON 对象，例如 {0}}：{1}"),
     ("name one twice (names are case-insensitive)", "有重复的名称（名称不区分大小写）"),
     ("is not base64: {}", "不是 base64：{0}"),
     ("must be QUEUE:OFFSET, such as 0:1200", "必须是 队列:偏移量，例如 0:1200"),
@@ -121,9 +123,9 @@ const ROWS: &[(&str, &str)] = &[
     ("'{}' is not an RFC 3339 time such as {}", "“{0}”不是 RFC 3339 时间，例如 {1}"),
     ("a time before 1970 is not accepted", "不接受 1970 年以前的时间"),
     ("'{}' is not a duration such as 250ms, 90s, 3m or 1h30m", "“{0}”不是时长，例如 250ms、90s、3m 或 1h30m"),
-    ("not an id written by this broker", "不是本服务器写出的编号"),
+    ("not an id written by this broker", "不是本服务器写出的 ID"),
     ("not a version written by this broker", "不是本服务器写出的版本"),
-    ("not the cursor of a trace", "不是轨迹的页码标记"),
+    ("not the cursor of a trace", "不是轨迹的游标"),
     ("is not the id of a job, which is a number such as 7", "不是任务编号，编号是数字，例如 7"),
     ("is not the id of a silence, which is a number such as 7", "不是静默编号，编号是数字，例如 7"),
     ("is not the id of a delivery, which is a number such as 7", "不是投递编号，编号是数字，例如 7"),
@@ -144,6 +146,11 @@ const ROWS: &[(&str, &str)] = &[
         "必须是名称的 1 到 {0} 个字符，可用 * 代表任意字符",
     ),
     ("must hold 1 to {} delays", "必须有 1 到 {0} 个延迟"),
+    ("must be {} to {}, and not below initial_ms", "必须为 {0} 到 {1}，且不小于 initial_ms"),
+    (
+        "must be delays such as 10s 30s 1m, or exponential 10s 2 2h: the first, by what each is multiplied (1 to 10), the longest",
+        "必须是间隔，例如 10s 30s 1m，或 exponential 10s 2 2h：首个间隔、倍数（1 到 10）、最长间隔",
+    ),
     ("must be {} to {}", "必须为 {0} 到 {1}"),
     ("must name at most {} topics", "最多 {0} 个主题"),
     ("must name at most {} labels, each of at most {} bytes", "最多 {0} 个标签，每个最多 {1} 字节"),
@@ -153,7 +160,7 @@ const ROWS: &[(&str, &str)] = &[
     ("above 1 needs an ordered group", "大于 1 时必须是顺序消费组"),
     ("must be later than from", "必须晚于起始时间"),
     ("must be after starts_at", "必须晚于 starts_at"),
-    ("must not be empty: others will ask", "不能为空：别人会问起"),
+    ("must not be empty: others will ask", "不能为空：便于他人了解原因"),
     (
         "must name a label and a value at least once; a silence of everything hides everything",
         "必须至少有一个标签和值；静默一切会掩盖一切",
@@ -191,11 +198,19 @@ const ROWS: &[(&str, &str)] = &[
     ("unknown field `{}`, expected one of {}", "没有字段“{0}”，可用的有：{1}"),
     ("unknown field `{}`, expected {}", "没有字段“{0}”，应为：{1}"),
     ("unknown variant `{}`, expected one of {}", "没有“{0}”，可用的有：{1}"),
+    ("unknown variant `{}`, expected `{}` or `{}`", "没有“{0}”，可用的有：{1}、{2}"),
     ("missing field `{}`", "缺少字段“{0}”"),
     ("duplicate field `{}`", "字段“{0}”重复"),
     ("invalid type: {}, expected {}", "类型不对：得到 {0}，应为 {1}"),
     ("invalid value: {}, expected {}", "值不对：得到 {0}，应为 {1}"),
-    ("EOF while parsing {}", "JSON 没有结束：{0}"),
+    ("EOF while parsing {~}", "JSON 没有结束：{0}"),
+    ("an object", "对象"),
+    ("a list", "列表"),
+    ("a string", "字符串"),
+    ("a value", "值"),
+    ("expected `:`", "应为“:”"),
+    ("expected ident", "此处应有一个值"),
+    ("expected `,` or `]`", "应为“,”或“]”"),
     ("expected value", "此处应有一个值"),
     ("trailing characters", "结束之后还有多余的字符"),
     ("trailing comma", "多余的逗号"),
@@ -244,7 +259,7 @@ const ROWS: &[(&str, &str)] = &[
         "nothing was stored: {} of {} messages are refused, the first of them: {~}",
         "没有存储任何消息：{1} 条中有 {0} 条被拒绝，第一条：{2}",
     ),
-    ("{} must be at most 40 days from now", "{0} 最多为 40 天以后"),
+    ("{} must be at most 40 days from now", "{0} 不能晚于 40 天之后"),
     (
         "the message is not scheduled any more, so there is nothing left to cancel",
         "消息已不在定时中，无需取消",
@@ -326,7 +341,7 @@ const ROWS: &[(&str, &str)] = &[
     ("too many receives and subscriptions wait", "等待中的接收和订阅过多"),
     ("the broker has stopped", "服务器已停止"),
     ("the broker is stopping", "服务器正在停止"),
-    ("the broker is starting, or has no leader", "服务器正在启动，或没有领导者"),
+    ("the broker is starting, or has no leader", "服务器正在启动，或没有主节点"),
     (
         "free disk space is under the reserve; receive and settle still work, and producing goes on once there is space",
         "磁盘剩余空间低于预留值；仍可接收和确认，有空间后恢复生产",
@@ -335,6 +350,15 @@ const ROWS: &[(&str, &str)] = &[
         "the outcome is unknown: the request was submitted, and its confirmation did not come in time",
         "结果未知：请求已提交，但没有及时得到确认",
     ),
+    ("too many notifications are under way; try again in some seconds", "正在投递的通知过多；请几秒后再试"),
+    (
+        "the queue index is being made; places in time are known once it is done",
+        "队列索引正在建立；完成后才能按时间定位",
+    ),
+    ("the request waited longer than the request timeout and was not submitted", "请求等待超时，未提交"),
+    ("this node does not lead, node {} does", "本节点不是主节点，主节点是 {0}"),
+    ("this node does not lead", "本节点不是主节点"),
+    ("the disk is full; free some space", "磁盘已满；请释放空间"),
     ("a backup is being taken already; there is one at a time", "已有一个备份在进行；同时只能有一个"),
     (
         "the queue index is damaged and being made again; try again shortly",
@@ -370,6 +394,15 @@ mod tests {
         let json = serde_json::from_str::<GroupSettings>("{\"colour\": 1}").unwrap_err().to_string();
         assert!(zh(&json).starts_with("没有字段“colour”，可用的有：`subscriptions`"), "{}", zh(&json));
         assert!(zh(&json).ends_with("列）"), "{}", zh(&json));
+        let two =
+            serde_json::from_str::<GroupSettings>("{\"retry\": {\"kind\": \"x\"}}").unwrap_err().to_string();
+        assert!(zh(&two).starts_with("没有“x”，可用的有：table、exponential"), "{}", zh(&two));
+        let cut = serde_json::from_str::<GroupSettings>("{").unwrap_err().to_string();
+        assert!(zh(&cut).starts_with("JSON 没有结束：对象"), "{}", zh(&cut));
+        let example = "properties: must be a JSON object of texts, such as {\"source\": \"shop\"}: trailing comma at line 1 column 9";
+        let expected =
+            "属性：必须是值为字符串的 JSON 对象，例如 {\"source\": \"shop\"}：多余的逗号（第 1 行第 9 列）";
+        assert_eq!(zh(example), expected);
         assert_eq!(told(Lang::En, "is missing"), "is missing");
         assert_eq!(zh("whatever is new"), "whatever is new");
         assert_eq!(zh("rate: must be 1 to 1000"), "速率：必须为 1 到 1000");
