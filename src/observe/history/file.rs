@@ -77,6 +77,7 @@ impl History {
             for ring in &mut track.rings {
                 read_ring(&mut body, ring)?;
             }
+            track.go_on();
             history.tracks.insert(of, track);
         }
         body.finish()?;
@@ -175,6 +176,34 @@ mod tests {
             assert_eq!((seconds.values(measure)[77], seconds.values(measure).len()), (None, 130));
         }
         assert_eq!(after.encode(), bytes);
+    }
+
+    #[test]
+    fn a_restart_within_a_step_weighs_each_second_once() {
+        // Two samples of a minute that began without one, then a restart, and the rest of it.
+        let sample = |second: u64| {
+            let rate = if second < 32 { 6_000.0 } else { 0.0 };
+            let node = vec![(Measure::ProducedMessages, rate), (Measure::LagSeconds, rate)];
+            Sample { at: at(second + 40), told: vec![(Incarnation::Node, node)] }
+        };
+        let mut stayed = History::default();
+        (30..32).for_each(|second| stayed.take(sample(second)));
+        let mut restarted = History::decode(&stayed.encode()).unwrap();
+        for history in [&mut stayed, &mut restarted] {
+            (34..60).for_each(|second| history.take(sample(second)));
+        }
+        let rates = |history: &History, window| {
+            let measures = [Measure::ProducedMessages, Measure::LagSeconds];
+            let found = history.curves(Incarnation::Node, &measures, window, at(99)).unwrap();
+            measures.map(|measure| found.values(measure).to_vec())
+        };
+        for window in Window::ALL {
+            assert_eq!(rates(&restarted, window), rates(&stayed, window), "{window:?}");
+        }
+        let [minute, worst] = rates(&restarted, Window::SevenDays);
+        let mean = minute.last().copied().flatten().unwrap();
+        assert!((mean - 12_000.0 / 28.0).abs() < 0.01, "{mean}");
+        assert_eq!(worst.last(), Some(&Some(6_000.0)));
     }
 
     #[test]

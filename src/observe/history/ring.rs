@@ -174,6 +174,19 @@ impl Ring {
         }
     }
 
+    /// How many rows have a value from step `first` on, by column.
+    fn told_since(&self, first: u64) -> Vec<u32> {
+        let rows = narrow((self.newest + 1).saturating_sub(first)).min(self.rows());
+        let values = self.values.range(self.values.len() - rows * self.width..);
+        let mut counted = vec![0; self.width];
+        for (column, value) in (0..self.width).cycle().zip(values) {
+            if let Some(count) = counted.get_mut(column) {
+                *count += u32::from(!value.is_nan());
+            }
+        }
+        counted
+    }
+
     fn push(&mut self, row: Option<&[f32]>) {
         let whole = self.most * self.width;
         if self.values.len() + self.width > whole {
@@ -222,6 +235,20 @@ impl Track {
         }
         for (window, ring) in Window::ALL.into_iter().zip(&mut self.rings) {
             ring.put(now.0 / window.step_ms(), &row, &self.folds);
+        }
+    }
+
+    /// After it was read from a file: counts of how many samples the newest row of each longer ring is made, as far as
+    /// its step was told. The ring of seconds knows.
+    pub(super) fn go_on(&mut self) {
+        let [seconds, longer @ ..] = &mut self.rings;
+        for ring in longer.iter_mut().filter(|ring| ring.rows() > 0) {
+            let counted = seconds.told_since(ring.newest * u64::from(ring.whole));
+            let newest = ring.values.range(ring.values.len() - ring.width..);
+            let of_column = newest.zip(counted).zip(&self.folds);
+            // Never of none: it has a value.
+            ring.parts =
+                of_column.map(|((value, count), fold)| Part::of(*value, count.max(1), *fold)).collect();
         }
     }
 
