@@ -137,7 +137,12 @@ pub(super) fn failing_ms(alerting: &Alerting, receiver: &str, now: Timestamp) ->
     let taken = own().filter_map(|it| it.delivery.taken()).max();
     let is_after = |at: Timestamp| taken.is_none_or(|taken| at > taken);
     let refused = own().filter(|it| !it.delivery.is_delivered && it.delivery.last_at.is_some_and(is_after));
-    let since = refused.map(|it| it.wanted_since().max(taken.unwrap_or_default())).min();
+    let since = refused.map(|it| match taken {
+        // It was asked for nothing between what it took and what somebody wanted sent again.
+        Some(taken) if taken >= it.created_at => it.wanted_since().max(taken),
+        _ => it.created_at,
+    });
+    let since = since.min();
     since.map_or(0, |since| now.since(since))
 }
 

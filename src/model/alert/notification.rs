@@ -85,7 +85,7 @@ pub struct Delivery {
     /// [`Delivery::taken`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_at: Option<Timestamp>,
-    /// Since when it is to be sent again, after it had arrived.
+    /// Since when it is to be sent again, after it had arrived or was given up. None once it arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again_at: Option<Timestamp>,
 }
@@ -113,7 +113,8 @@ impl Delivery {
             next_at: Some(now),
             is_delivered: false,
             taken_at: self.taken(),
-            again_at: if self.is_delivered { Some(now) } else { self.again_at },
+            // What still waits is only tried earlier.
+            again_at: if self.next_at.is_none() { Some(now) } else { self.again_at },
             ..self.clone()
         }
     }

@@ -148,3 +148,15 @@ fn sending_again_what_never_arrived_leaves_its_receiver_failing_since_it_did() {
     assert_eq!(fails_for(&draft, 1_001), 1_001);
     assert_eq!(try_at(&mut draft, 1, 1_002, Verdict::Again(String::new())), 1_002);
 }
+
+#[test]
+fn sending_again_what_was_given_up_counts_from_then_once_its_receiver_took_something() {
+    let mut draft = waiting(&[("a", "x"), ("a", "y")]);
+    assert_eq!(try_at(&mut draft, 1, 10, Verdict::Never(String::new())), 10);
+    assert_eq!(try_at(&mut draft, 2, 20, Verdict::Delivered), 0);
+    let mut draft = send_again(&mut draft, 1, 1_000);
+    assert_eq!(fails_for(&draft, 1_001), 0, "it was not tried yet");
+    assert_eq!(try_at(&mut draft, 1, 1_002, Verdict::Again(String::new())), 2);
+    let mut draft = send_again(&mut draft, 1, 1_050);
+    assert_eq!(try_at(&mut draft, 1, 1_100, Verdict::Never(String::new())), 100, "since it was wanted first");
+}
