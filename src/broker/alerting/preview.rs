@@ -1,7 +1,7 @@
 //! What a rule would have done in the last day, from what the history remembers. Which is not everything that rules may
 //! ask about, and then that is said.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tokio::sync::SemaphorePermit;
 
@@ -94,13 +94,15 @@ impl Broker {
         };
         let looked = (Timestamp(until.0.saturating_sub(BACK_MS)), until);
         let coarse = self.history_of_all(kind, &recipe.measures(), Window::SevenDays);
-        let mut fine = self.history_of_all(kind, &recipe.measures(), Window::SixHours).into_iter();
+        let fine = self.history_of_all(kind, &recipe.measures(), Window::SixHours);
+        // By subject: one may go between the two.
+        let mut fine: BTreeMap<Subject, Curves> = fine.into_iter().collect();
         // Read last: what is known of an object is then not newer than that the node ran.
         let ran = self.ran(looked);
         found.down_ms = ran.down_ms;
         let mut remembered = 0;
         for (subject, coarse) in coarse {
-            let Some((_, fine)) = fine.find(|(other, _)| *other == subject) else { continue };
+            let Some(fine) = fine.remove(&subject) else { continue };
             let is_passed_over = |name| machine.group(name).is_none_or(|(_, group)| !takes(rule, group));
             if matches!(&subject, Subject::Group(name) if is_passed_over(name)) {
                 continue;
@@ -110,7 +112,8 @@ impl Broker {
             points.retain(|point| ran.holds(point));
             found.take_in(&subject, values(recipe, &points, rule.window_ms), rule);
         }
-        if remembered < found.concerned {
+        // Of the node nothing is known before its first sample, and that is all.
+        if kind == SubjectKind::Group && remembered < found.concerned {
             found.caveats.push(FIFTY);
         }
         found.fired.sort_by_key(|object| std::cmp::Reverse(object.intervals.len()));
