@@ -89,7 +89,7 @@ impl Sampler {
         let mut told = self.objects(broker, &machine, (now, self.before.as_ref().map(since)));
         told.push((Incarnation::Node, node));
         self.before = Some(Before { at: taken, newest, totals, speed });
-        core.behind.tell(self.walk.furthest_behind());
+        core.behind.tell(self.walk.furthest_behind(&machine));
         core.remembered().take(Sample { at: wall, told });
     }
 

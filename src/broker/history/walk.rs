@@ -143,12 +143,14 @@ impl Walk {
         self.round > 1 || (self.round == 1 && self.after.is_none())
     }
 
-    /// Those furthest behind of all groups, remembered or not, the worst first; none before the first whole round.
-    pub(super) fn furthest_behind(&self) -> Option<Vec<Behind>> {
+    /// Those furthest behind of all groups, remembered or not, the worst first; none before the first whole round. One
+    /// that was deleted since it was seen takes no place.
+    pub(super) fn furthest_behind(&self, machine: &Machine) -> Option<Vec<Behind>> {
         if !self.saw_all() {
             return None;
         }
-        let behind = self.seen.iter().filter(|(_, seen)| seen.lag > 0);
+        let is_there = |id: &GroupId| machine.group_by_id(*id).is_some();
+        let behind = self.seen.iter().filter(|(id, seen)| seen.lag > 0 && is_there(id));
         let behind =
             behind.map(|(id, seen)| Behind { group: *id, lag: seen.lag, oldest: seen.oldest.flatten() });
         let mut behind: Vec<Behind> = behind.collect();
