@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::machine::Machine;
 use crate::model::Timestamp;
 
 /// How much faster or slower than the monotonic clock log time may run to get back to the wall clock: 5 %.
@@ -94,10 +93,10 @@ impl SharedClock {
         SharedClock(Mutex::new(LogClock::start(last)))
     }
 
-    /// The time now, for who looks at `machine`: never before what that was stamped with.
-    pub(super) fn now(&self, machine: &Machine) -> Timestamp {
+    /// The time now, for who looks at a state whose newest stamp is `stamped`: never before that.
+    pub(super) fn now(&self, stamped: Timestamp) -> Timestamp {
         let mut clock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        clock.advance_past(machine.now(), wall_nanos(), Instant::now())
+        clock.advance_past(stamped, wall_nanos(), Instant::now())
     }
 }
 

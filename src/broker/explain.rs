@@ -202,7 +202,7 @@ impl Broker {
         findings.truncate(FINDINGS_MAX);
         Ok(Explanation {
             group: name.clone(),
-            at: self.core.clock.now(&machine),
+            at: self.core.clock.now(machine.now()),
             blocked: findings.iter().any(|finding| finding.affects == Affects::All),
             members: members.count,
             findings,

@@ -15,7 +15,7 @@ impl Broker {
     /// The time now, in log time: as ages are told, and what the broker stamps.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.core.clock.now(&self.core.machine.snapshot())
+        self.core.clock.now(self.core.machine.read(Machine::now))
     }
 
     /// The node as pages and `/v1/version` show it.

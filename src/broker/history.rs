@@ -88,7 +88,7 @@ impl Broker {
         let Some(behind) = self.core.behind.told() else {
             return machine.groups().next().is_none().then(Vec::new);
         };
-        let now = self.core.clock.now(&machine);
+        let now = self.core.clock.now(machine.now());
         // One that was deleted since is not behind any more.
         let still_there = behind.into_iter().filter_map(|one| {
             let name = machine.group_by_id(one.group)?.name.clone();

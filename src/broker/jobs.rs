@@ -57,7 +57,7 @@ impl Broker {
     /// `JobNotFound`.
     pub fn job(&self, id: JobId) -> Result<JobView, BrokerError> {
         let machine = self.core.machine.snapshot();
-        let now = self.core.clock.now(&machine);
+        let now = self.core.clock.now(machine.now());
         let found = machine.job(id).map(|job| job_view(now, id, job));
         found.ok_or(BrokerError::Refused(crate::machine::Refusal::JobNotFound(id)))
     }
@@ -66,7 +66,7 @@ impl Broker {
     #[must_use]
     pub fn jobs(&self, cursor: Option<JobId>, limit: usize) -> Page<JobView> {
         let machine = self.core.machine.snapshot();
-        let now = self.core.clock.now(&machine);
+        let now = self.core.clock.now(machine.now());
         let rows = machine.jobs_before(cursor);
         Page::of(rows, limit, |(id, _)| id.to_string(), |(id, job)| job_view(now, id, job))
     }

@@ -86,7 +86,7 @@ impl Broker {
     ) -> GroupView {
         let mut settings = (*group.settings).clone();
         settings.retry = Some(settings.retry());
-        let now = self.core.clock.now(machine);
+        let now = self.core.clock.now(machine.now());
         let topics = group
             .settings
             .subscriptions

@@ -29,7 +29,7 @@ impl Broker {
     pub fn metrics(&self) -> Exposition {
         let core = &self.core;
         let machine = core.machine.snapshot();
-        let now = core.clock.now(&machine);
+        let now = core.clock.now(machine.now());
         let mut out = Exposition::default();
         let mut budget = Budget::for_a_look();
         let seen = objects::Seen { machine: &machine, members: &core.clients.members(), now };

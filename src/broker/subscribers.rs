@@ -41,7 +41,7 @@ impl Broker {
             let subscription = group.settings.subscriptions.iter().find(|one| one.topic == *topic)?;
             Some((id, group, &subscription.filter))
         });
-        let now = self.core.clock.now(&machine);
+        let now = self.core.clock.now(machine.now());
         let mut budget = Budget::for_a_look();
         Ok(Page::of(
             rows,

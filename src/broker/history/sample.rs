@@ -58,7 +58,7 @@ impl Sampler {
         let core = &broker.core;
         let machine = core.machine.snapshot();
         // Ages are told in log time, as everywhere; the curve runs on the wall clock, as its readers do.
-        let (wall, now) = (clock::wall_time(), core.clock.now(&machine));
+        let (wall, now) = (clock::wall_time(), core.clock.now(machine.now()));
         let is_roomy = machine.topics().nth(HISTORY_TOPICS_MAX).is_none()
             && machine.groups().nth(HISTORY_GROUPS_MAX).is_none();
         // With room for all there is nothing to weigh, and what is new is remembered from its first second on.
