@@ -27,11 +27,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use crate::machine::Machine;
-use crate::model::{ALERT_PREVIEWS_MAX, AlertName, Timestamp};
+use crate::model::{ALERT_PREVIEWS_MAX, AlertName};
 use crate::observe::notify::{AllowedNetworks, NotificationCounts};
 
-use super::clock::LogClock;
 use super::handle::Broker;
 
 use figures::Figures;
@@ -108,17 +106,6 @@ impl Notifier {
     }
 }
 
-/// Log time, as a duty needs it: it never goes back, and does not jump with the host's clock.
-#[derive(Debug, Default)]
-struct DutyClock(Option<LogClock>);
-
-impl DutyClock {
-    fn now(&mut self, machine: &Machine) -> Timestamp {
-        let stamped = machine.now();
-        self.0.get_or_insert_with(|| LogClock::start(stamped)).now().max(stamped)
-    }
-}
-
 /// Watches and tells until the broker stops; delivering has a task of its own.
 pub(super) async fn run(broker: Broker) {
     let delivering = tokio::spawn(deliver::run(broker.clone()));
@@ -168,7 +155,7 @@ async fn tell(broker: &Broker, mut watch: Watch) -> Watch {
     let planning = broker.clone();
     let plan = move || {
         let machine = planning.core.machine.snapshot();
-        let now = watch.clock.now(&machine);
+        let now = planning.core.clock.now(machine.now());
         let (alerting, url) = (machine.alerting(), &planning.core.alerting.external_url);
         (tell::plan(alerting, now, url), watch.refresh(alerting, now, url), watch)
     };

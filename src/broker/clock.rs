@@ -82,8 +82,9 @@ impl LogClock {
     }
 }
 
-/// Log time for all who only look: what an age is told in. By the wall clock every message would be as old as that
-/// clock is wrong. Locked to be read, because reading it moves it on.
+/// Log time for all who only look, and for duties that have the proposer decide: what an age is told in, and when
+/// something is due. By the wall clock every message would be as old as that clock is wrong. Locked to be read, because
+/// reading it moves it on.
 #[derive(Debug)]
 pub(super) struct SharedClock(Mutex<LogClock>);
 

@@ -11,7 +11,6 @@ use tokio::time::sleep;
 use crate::machine::{Job, JobEnd, JobStep, Letter, RedriveOrder};
 use crate::model::{JobId, Millis, Timestamp, TopicName};
 
-use super::clock::LogClock;
 use super::error::BrokerError;
 use super::handle::Broker;
 use super::produce::no_room;
@@ -116,9 +115,8 @@ fn eta_ms(job: &Job, elapsed_ms: Millis) -> Option<Millis> {
 
 /// Goes on with every job that runs until the broker stops.
 pub(super) async fn run(broker: Broker) {
-    let mut clock = None;
     while !broker.core.stopping() {
-        let wait = round(&broker, &mut clock).await;
+        let wait = round(&broker).await;
         tokio::select! {
             () = sleep(wait) => {}
             () = broker.core.job_started.notified() => {}
@@ -128,7 +126,7 @@ pub(super) async fn run(broker: Broker) {
 }
 
 /// One step of every job whose time has come; answers how long nothing is to be done.
-async fn round(broker: &Broker, clock: &mut Option<LogClock>) -> Duration {
+async fn round(broker: &Broker) -> Duration {
     if !broker.core.serving.load(std::sync::atomic::Ordering::Acquire) {
         return IDLE;
     }
@@ -136,7 +134,7 @@ async fn round(broker: &Broker, clock: &mut Option<LogClock>) -> Duration {
         let running = machine.running_jobs().map(|(id, job)| (id, job.not_before, job.to.is_some()));
         (machine.now(), running.collect::<Vec<_>>())
     });
-    let now = clock.get_or_insert_with(|| LogClock::start(stamped)).now().max(stamped);
+    let now = broker.core.clock.now(stamped);
     let mut wait = if running.is_empty() { IDLE } else { Duration::MAX };
     for (id, not_before, produces) in running {
         wait = wait.min(if not_before > now {

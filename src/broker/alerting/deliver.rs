@@ -22,7 +22,7 @@ use crate::observe::notify::{
 
 use super::tell::{Refresh, find_receiver};
 use super::transport::{Answer, SendError};
-use super::{DutyClock, Notifier, POSTS_MAX};
+use super::{Notifier, POSTS_MAX};
 
 /// The longest time without a look at what is due: log time may run a little faster than the clock that is slept by.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -71,12 +71,12 @@ struct Choice {
 
 /// Delivers until the broker stops. What is under way then is tried again after the start, under the same id.
 pub(super) async fn run(broker: Broker) {
-    let (mut clock, mut desk, mut posts) = (DutyClock::default(), Desk::default(), JoinSet::new());
+    let (mut desk, mut posts) = (Desk::default(), JoinSet::new());
     loop {
         let mut wait = LOOK_EVERY;
         if broker.is_serving() {
             let machine = broker.core.machine.snapshot();
-            let now = clock.now(&machine);
+            let now = broker.core.clock.now(machine.now());
             desk.answering.append(&mut broker.core.alerting.take_back());
             let choice = desk.choose(machine.alerting(), now);
             for (id, notification) in choice.now {

@@ -10,7 +10,6 @@ use crate::model::{AlertName, Millis, Timestamp};
 use crate::observe::alerts::group_key;
 use crate::observe::notify::Verdict;
 
-use super::DutyClock;
 use super::tell::find_receiver;
 
 /// How a test of a receiver ended.
@@ -43,7 +42,7 @@ impl Broker {
             let busy = "too many notifications are under way; try again in some seconds";
             return Err(BrokerError::Overloaded(busy.to_owned()));
         }
-        let now = DutyClock::default().now(&machine);
+        let now = self.core.clock.now(machine.now());
         let id = format!("test-{:016x}", rand::random::<u64>());
         let began = Instant::now();
         let posted = alerting.post(&receiver, (&id, &notification(name, now)), now).await;

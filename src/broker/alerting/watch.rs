@@ -11,14 +11,12 @@ use crate::model::{ALERTS_MAX, AlertName, Timestamp};
 use crate::observe::notify::REFRESH_EVERY_MS;
 use crate::observe::rules::{Evaluator, Growth, ReceiverFacts, Standing, longest_window};
 
-use super::DutyClock;
 use super::gather::{Asked, survey};
 use super::tell::{Refresh, failing_ms, firing_for};
 
 /// What one leadership remembers of alerts.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    pub(super) clock: DutyClock,
     evaluator: Evaluator,
     growth: Growth,
     /// When each Alertmanager was told last that alerts still fire.
@@ -31,7 +29,7 @@ impl Watch {
         let began = Instant::now();
         let core = &broker.core;
         let machine = core.machine.snapshot();
-        let now = self.clock.now(&machine);
+        let now = core.clock.now(machine.now());
         let alerting = machine.alerting();
         let rules: Vec<(&AlertName, Arc<AlertRule>)> =
             alerting.rules().map(|(name, placed)| (name, placed.value)).collect();
