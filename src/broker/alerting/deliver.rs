@@ -177,7 +177,7 @@ fn after(notification: &Notification, posted: Posted, now: Timestamp) -> (Delive
     let attempts = before.attempts.saturating_add(1);
     let outcome = match posted.verdict {
         Verdict::Delivered => Outcome::Delivered,
-        Verdict::Again(_) if now.since(notification.created_at) < GIVE_UP_AFTER_MS => Outcome::Failed,
+        Verdict::Again(_) if now.since(notification.wanted_since()) < GIVE_UP_AFTER_MS => Outcome::Failed,
         Verdict::Again(_) | Verdict::Never(_) => Outcome::GivenUp,
     };
     let wait =

@@ -2,8 +2,8 @@
 
 use crate::model::Millis;
 
-/// A notification that nobody took for this long is given up: whoever should have heard of it has heard otherwise, or
-/// will see it on the page.
+/// A notification that nobody took for this long, since it was made or wanted again, is given up: whoever should have
+/// heard of it has heard otherwise, or will see it on the page.
 pub const GIVE_UP_AFTER_MS: Millis = 24 * 3_600_000;
 
 /// Waits between tries; the last one repeats.

@@ -103,6 +103,11 @@ fn a_try_is_noted_with_what_comes_next() {
     let (_, late) = after(&first, posted(503, Verdict::Again(String::new())), at(day - 1));
     let (_, too_late) = after(&first, posted(503, Verdict::Again(String::new())), at(day));
     assert_eq!((late, too_late), (Outcome::Failed, Outcome::GivenUp));
+    let over = Delivery { last_at: Some(at(day)), ..Delivery::default() };
+    let again = Notification { delivery: over.again(at(9 * day)), ..(*first).clone() };
+    let (_, late) = after(&again, posted(503, Verdict::Again(String::new())), at(10 * day - 1));
+    let (_, too_late) = after(&again, posted(503, Verdict::Again(String::new())), at(10 * day));
+    assert_eq!((late, too_late), (Outcome::Failed, Outcome::GivenUp), "a day from when it was wanted again");
 }
 
 /// Tries a notification at a time, and answers for how many seconds its receiver fails then.
