@@ -28,8 +28,8 @@ pub struct RulePreview {
     pub until: Timestamp,
     /// How often it would have begun to fire; none when the history does not hold what the rule asks about.
     pub times: Option<usize>,
-    /// For how long of that the node was down, or what it had remembered was lost: this time is left out, and is not
-    /// `no_data`.
+    /// For how long of that the node was down, or what it had remembered was lost, or its clock jumped ahead: this time
+    /// is left out, and is not `no_data`.
     pub down_ms: Millis,
     /// How many objects were looked at.
     pub objects: usize,
@@ -199,7 +199,7 @@ const WHENEVER_IT_RUNS: Measure = Measure::Waiters;
 struct Ran {
     /// The steps in which it did, by their length and end.
     steps: BTreeSet<(Millis, Timestamp)>,
-    /// How long it did not, from the first moment that it remembers to the last.
+    /// How long it did not, from the first moment that it remembers to the last, or its clock jumped over.
     down_ms: Millis,
 }
 
