@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use whimbrel::model::Timestamp;
 use whimbrel::node::Node;
 
 use super::{call, client, serve_args};
@@ -45,6 +46,11 @@ fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// When the first step began.
+fn beginning(of: &Value) -> Timestamp {
+    of["from"].as_str().unwrap().parse().unwrap()
+}
+
 /// The highest value of a column once there is one above 0.
 fn peak(to: SocketAddr, query: &str, name: &'static str) -> f64 {
     until(|| {
@@ -82,7 +88,7 @@ async fn what_happened_is_seen_and_kept_over_a_restart() {
         history(to, "series=produced_messages_per_s")
     })
     .await;
-    let start: whimbrel::model::Timestamp = before["from"].as_str().unwrap().parse().unwrap();
+    let start = beginning(&before);
     let at = column(&before, "produced_messages_per_s").iter().position(|rate| *rate > Some(0.0)).unwrap();
     let taken = column(&before, "produced_messages_per_s").len();
     let kept = with_node_at(directory.path(), move |to| {
@@ -90,8 +96,7 @@ async fn what_happened_is_seen_and_kept_over_a_restart() {
         history(to, "series=produced_messages_per_s,lag_messages")
     })
     .await;
-    let again: whimbrel::model::Timestamp = kept["from"].as_str().unwrap().parse().unwrap();
-    assert_eq!(again, start, "the past begins where it began");
+    assert_eq!(beginning(&kept), start, "the past begins where it began");
     let values = column(&kept, "produced_messages_per_s");
     assert_eq!(values[at], column(&before, "produced_messages_per_s")[at]);
     // While it stood still nothing was known, and the first sample has nothing before it.
@@ -144,8 +149,11 @@ async fn what_is_made_again_under_a_name_has_no_past() {
             call(to, &format!("PUT {path}"), settings);
             call(to, "POST /v1/topics/orders/messages", "paid");
             peak(to, &query, series);
-            let steps = || column(&history(to, &query), series).len();
-            until(|| (steps() > 3).then_some(()));
+            let end = |found: &Value| {
+                let steps = column(found, series).len() as u64;
+                (steps > 3).then(|| beginning(found).plus((steps - 1) * 1_000))
+            };
+            let end = until(|| end(&history(to, &query)));
             let confirmed = format!("{path}?confirm={}", path.rsplit('/').next().unwrap());
             let deleted = client::send(to, ("DELETE", &confirmed), &[], b"");
             assert_eq!(deleted.status, 204, "{path}");
@@ -153,7 +161,7 @@ async fn what_is_made_again_under_a_name_has_no_past() {
             until(|| {
                 let found = history(to, &query);
                 // Neither before the next sample nor after it.
-                assert!(column(&found, series).len() < 3, "{found}");
+                assert!(beginning(&found) >= end, "{found}");
                 found["kept"].as_bool().filter(|kept| *kept)
             });
         }

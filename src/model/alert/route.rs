@@ -180,6 +180,7 @@ mod tests {
             assert_eq!(routing.check().unwrap_err().field, field);
         }
     }
+
     #[test]
     fn an_inhibition_compares_no_more_labels_than_a_route_groups_by() {
         let side = vec![Matcher { name: "severity".into(), value: "critical".into(), is_equal: true }];
