@@ -11,16 +11,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{CLIENTS_MAX, ClientId, GroupName, Millis, Timestamp, TopicName};
+use crate::model::{CLIENTS_MAX, ClientId, GroupName, Timestamp, TopicName};
 
 use super::clock::wall_time;
 use super::subscription::{CreditMode, Gauge};
 
 /// A client without an open wait is known this long after its last receive.
-pub(super) const MEMBER_MS: Millis = 60_000;
+pub(super) const MEMBER_FOR: Duration = Duration::from_secs(60);
 /// Parts of the table, each under a lock of its own.
 const SHARDS: usize = 16;
 /// Most groups that are remembered of one client over HTTP; one more takes the place of the one not asked for longest.
@@ -82,12 +83,19 @@ pub(super) struct AskedFor {
     pub(super) group: GroupName,
     /// Receives that wait now.
     pub(super) waiting: u32,
+    /// When it received last, as it is shown.
     pub(super) last: Timestamp,
+    /// The same on the clock that nobody sets: whether it is a member is told by this.
+    heard: Instant,
 }
 
 impl AskedFor {
-    fn is_member(&self, now: Timestamp) -> bool {
-        self.waiting > 0 || now.since(self.last) <= MEMBER_MS
+    fn is_member(&self, now: Instant) -> bool {
+        self.waiting > 0 || now.saturating_duration_since(self.heard) <= MEMBER_FOR
+    }
+
+    fn hear(&mut self, waiting: u32) {
+        (self.waiting, self.last, self.heard) = (waiting, wall_time(), Instant::now());
     }
 }
 
@@ -171,21 +179,21 @@ impl Clients {
 
     /// Notes that `name` receives from `group`. When as many clients are known as may be, a new one is not noted.
     pub(super) fn receiving(&self, name: &Arc<str>, peer: Arc<str>, group: &GroupName) -> Receiving {
-        let now = wall_time();
         let Some(shard) = self.shard(name) else { return Receiving { caller: None } };
         // Held to the end, so that a sweep does not take one for idle that is just coming.
         let mut shard = lock(shard);
-        let known = shard.get(name).cloned().or_else(|| self.new_caller(name, now, &mut shard));
+        let known = shard.get(name).cloned().or_else(|| self.new_caller(name, &mut shard));
         let Some(caller) = known else { return Receiving { caller: None } };
-        caller.asks(peer, group, now);
+        caller.asks(peer, group);
         Receiving { caller: Some((caller, group.clone())) }
     }
 
-    fn new_caller(&self, name: &Arc<str>, now: Timestamp, shard: &mut Shard) -> Option<Arc<Caller>> {
+    fn new_caller(&self, name: &Arc<str>, shard: &mut Shard) -> Option<Arc<Caller>> {
         let one_more = |count| (count < CLIENTS_MAX).then_some(count + 1);
         self.callers_count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         let state = Mutex::new(Asking { peer: Arc::from(""), groups: Vec::new() });
-        let caller = Arc::new(Caller { id: self.new_id(), name: Arc::clone(name), since: now, state });
+        let (id, since) = (self.new_id(), wall_time());
+        let caller = Arc::new(Caller { id, name: Arc::clone(name), since, state });
         shard.insert(Arc::clone(name), Arc::clone(&caller));
         Some(caller)
     }
@@ -196,7 +204,7 @@ impl Clients {
     }
 
     /// Forgets clients over HTTP that are no members any more.
-    pub(super) fn sweep(&self, now: Timestamp) {
+    pub(super) fn sweep(&self, now: Instant) {
         for shard in &self.callers {
             let mut shard = lock(shard);
             let before = shard.len();
@@ -212,7 +220,7 @@ impl Clients {
             return Dismissed::Done;
         }
         let is_caller = |shard: &Mutex<Shard>| {
-            lock(shard).values().any(|caller| caller.id == id && caller.is_member(wall_time()))
+            lock(shard).values().any(|caller| caller.id == id && caller.is_member(Instant::now()))
         };
         if self.callers.iter().any(is_caller) { Dismissed::NoSocket } else { Dismissed::Unknown }
     }
@@ -224,7 +232,7 @@ impl Clients {
         group: Option<&GroupName>,
         limit: usize,
     ) -> Vec<Known> {
-        let now = wall_time();
+        let now = Instant::now();
         let mut found: BTreeMap<ClientId, Known> = BTreeMap::new();
         let mut note = |id: ClientId, known: &dyn Fn() -> Option<Known>| {
             let is_beyond = found.len() >= limit && found.keys().next_back().is_some_and(|last| *last < id);
@@ -258,7 +266,7 @@ impl Clients {
 
     /// The members of every group that has any.
     pub(super) fn members(&self) -> BTreeMap<GroupName, Members> {
-        let now = wall_time();
+        let now = Instant::now();
         let mut members: BTreeMap<GroupName, Members> = BTreeMap::new();
         for socket in self.open_sockets() {
             let subscriptions = lock(&socket.subscriptions);
@@ -298,7 +306,7 @@ impl Asking {
     fn add(&mut self, asked: AskedFor) {
         if self.groups.len() >= GROUPS_OF_ONE_MAX {
             let oldest = self.groups.iter().enumerate().filter(|(_, asked)| asked.waiting == 0);
-            match oldest.min_by_key(|(_, asked)| asked.last).map(|(at, _)| at) {
+            match oldest.min_by_key(|(_, asked)| asked.heard).map(|(at, _)| at) {
                 Some(at) => drop(self.groups.swap_remove(at)),
                 None => return,
             }
@@ -308,21 +316,24 @@ impl Asking {
 }
 
 impl Caller {
-    fn asks(&self, peer: Arc<str>, group: &GroupName, now: Timestamp) {
+    fn asks(&self, peer: Arc<str>, group: &GroupName) {
         let mut state = lock(&self.state);
         state.peer = peer;
         match state.groups.iter_mut().find(|asked| asked.group == *group) {
-            Some(asked) => (asked.waiting, asked.last) = (asked.waiting + 1, now),
-            None => state.add(AskedFor { group: group.clone(), waiting: 1, last: now }),
+            Some(asked) => asked.hear(asked.waiting + 1),
+            None => {
+                let (last, heard) = (wall_time(), Instant::now());
+                state.add(AskedFor { group: group.clone(), waiting: 1, last, heard });
+            }
         }
     }
 
-    fn is_member(&self, now: Timestamp) -> bool {
+    fn is_member(&self, now: Instant) -> bool {
         lock(&self.state).groups.iter().any(|asked| asked.is_member(now))
     }
 
     /// Its address, and the groups that it is a member of.
-    fn groups(&self, now: Timestamp) -> (Arc<str>, Vec<AskedFor>) {
+    fn groups(&self, now: Instant) -> (Arc<str>, Vec<AskedFor>) {
         let state = lock(&self.state);
         let groups = state.groups.iter().filter(|asked| asked.is_member(now)).cloned().collect();
         (Arc::clone(&state.peer), groups)
@@ -383,7 +394,7 @@ impl Drop for Receiving {
         let Some((caller, group)) = self.caller.take() else { return };
         let mut state = lock(&caller.state);
         if let Some(asked) = state.groups.iter_mut().find(|asked| asked.group == group) {
-            (asked.waiting, asked.last) = (asked.waiting.saturating_sub(1), wall_time());
+            asked.hear(asked.waiting.saturating_sub(1));
         }
     }
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::machine::{Candidates, Machine};
 use crate::model::{QueueEntry, QueueNo, TICK_ITEMS_MAX, Timestamp, TopicId};
 use crate::storage::index::IndexError;
 
-use super::clock::{self, LogClock};
+use super::clock::LogClock;
 use super::core::Core;
 use super::count;
 use super::handle::Broker;
@@ -44,7 +44,7 @@ async fn round(broker: &Broker, log_clock: &mut Option<LogClock>) {
         advance_retention(broker, now).await;
         sweep_expired(broker, now).await;
     }
-    broker.core.clients.sweep(clock::wall_time());
+    broker.core.clients.sweep(Instant::now());
     let cleaner = broker.clone();
     let clean = move || {
         clean_segments(&cleaner);
