@@ -243,7 +243,7 @@ impl Track {
     pub(super) fn go_on(&mut self) {
         let [seconds, longer @ ..] = &mut self.rings;
         for ring in longer.iter_mut().filter(|ring| ring.rows() > 0) {
-            let counted = seconds.told_since(ring.newest * u64::from(ring.whole));
+            let counted = seconds.told_since(ring.newest.saturating_mul(ring.whole.into()));
             let newest = ring.values.range(ring.values.len() - ring.width..);
             let of_column = newest.zip(counted).zip(&self.folds);
             // Never of none: it has a value.
