@@ -131,7 +131,7 @@ fn check_url(url: &str) -> Result<(), String> {
             "must be http:// or https://, a host, and a path, at most {ALERT_TEXT_BYTES_MAX} visible characters"
         ));
     };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
         let text = "must not hold a name and password, which would not be sent: 'secret' signs what a webhook gets, \
                     and a token may stand in the path or query, which are never shown";
@@ -159,7 +159,7 @@ fn check_url(url: &str) -> Result<(), String> {
         return Err("must have a port from 1 to 65535, or none".to_owned());
     }
     // What stands behind '#' is not sent, whatever it is.
-    let sent = path.split('#').next().unwrap_or_default();
+    let sent = behind.split('#').next().unwrap_or_default();
     let (path, query) = sent.split_at(sent.find('?').unwrap_or(sent.len()));
     let lost = path.chars().find(|letter| LOST_IN_A_PATH.contains(*letter));
     match lost.or_else(|| query.chars().find(|letter| LOST_IN_A_QUERY.contains(*letter))) {
