@@ -23,8 +23,8 @@ texts! {
         its_scheduled: "Scheduled", "定时消息";
         max_age: "Keeps messages for", "消息保留";
         max_age_hint: "at least 1s: 72h, 7d; whole segments of the log go when all in them is older", "至少 1s：72h、7d；日志段内消息全部过期后整段清理";
-        keys_window: "Remembers Idempotency-Keys for", "幂等键保留";
-        keys_window_hint: "1s to 24h, at most a quarter longer", "1s 到 24h；实际保留时间最多长四分之一";
+        keys_window: "Remembers keys for", "幂等键保留";
+        keys_window_hint: "Idempotency-Keys: 1s to 24h, at most a quarter longer", "1s 到 24h；实际保留时间最多长四分之一";
         subscriptions: "Topics it reads", "订阅的主题";
         subscriptions_hint:
             "one a line: orders, orders tag: eu || us, or orders sql: amount > 5",
