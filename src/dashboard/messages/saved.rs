@@ -34,8 +34,8 @@ pub(super) fn saved_in(cookies: &str) -> Vec<SavedSearch> {
     searches.take(SAVED_MAX).collect()
 }
 
-/// The cookie that keeps `saved`, with `name` for the search at `address` in front; none when that search is longer than
-/// a cookie. The oldest make room.
+/// The cookie that keeps `saved`, with `name` for the search at `address` in front; none when that search is longer
+/// than a cookie. The oldest make room.
 pub(super) fn with(saved: &[SavedSearch], name: &str, address: &str) -> Option<String> {
     let name: String =
         name.trim().chars().filter(|letter| !letter.is_control()).take(NAME_CHARS_MAX).collect();

@@ -5,8 +5,8 @@
 //! `{0}`, `{1}` in a text are filled in by the templates (`|with(…)`).
 //!
 //! What the broker itself says when it refuses something has its rows in `told`, and its words for states in `states`.
-//! What is not translated: `/docs` and `/problems/{code}`, which show the contract, the runbooks, explanations and checks
-//! of the broker, and what is wrong with an expression of a filter.
+//! What is not translated: `/docs` and `/problems/{code}`, which show the contract, the runbooks, explanations and
+//! checks of the broker, and what is wrong with an expression of a filter.
 
 /// Makes a struct of texts and fills it for each language.
 macro_rules! texts {

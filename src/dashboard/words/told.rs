@@ -1,6 +1,6 @@
-//! What the broker says instead of doing something, in Chinese. A refusal is made far below, in English, and is the same
-//! in the interface and in the log; here its sentence is the key of its row. `{}` stands where names, numbers and what
-//! somebody typed are filled in, which stay as they are, and `{~}` where it is a sentence or a word of ours again.
+//! What the broker says instead of doing something, in Chinese. A refusal is made far below, in English, and is the
+//! same in the interface and in the log; here its sentence is the key of its row. `{}` stands where names, numbers and
+//! what somebody typed are filled in, which stay as they are, and `{~}` where it is a sentence or a word of ours again.
 
 use std::borrow::Cow;
 
